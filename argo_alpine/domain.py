@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['FLAWS', 'Ints', 'Floats', 'Numbers', 'P', 'R', 'ArgoAlpineError', 'Invalid', 'Unavailable', 'Refused', 'InvalidTime',
-           'InvalidBars', 'InvalidData', 'InvalidVote', 'InvalidPolicy', 'UnavailableData', 'utc', 'Value', 'shown',
-           'compiled_folder', 'compiled', 'flaw', 'Bar', 'Quote', 'Reading', 'Direction', 'Vote', 'Consensus', 'Signal',
-           'Order', 'Fill', 'Position', 'Trade', 'Session', 'Account', 'Moment', 'Mode', 'Portfolio', 'Budget',
-           'Refusal', 'Decision', 'plain', 'canonical', 'digest', 'Entry', 'chained', 'numeric_fields', 'numbers',
-           'check_range']
+           'InvalidBars', 'InvalidData', 'InvalidVote', 'InvalidFill', 'InvalidPolicy', 'UnavailableData', 'utc',
+           'Value', 'shown', 'compiled_folder', 'compiled', 'flaw', 'Bar', 'Quote', 'Reading', 'Direction', 'Vote',
+           'Consensus', 'Signal', 'Order', 'Fill', 'Position', 'Trade', 'Session', 'Account', 'Moment', 'Mode',
+           'Portfolio', 'Budget', 'Refusal', 'Decision', 'plain', 'canonical', 'digest', 'Entry', 'chained',
+           'numeric_fields', 'numbers', 'check_range']
 
 # %% ../nbs/00_domain.ipynb #7d5efbd8
 import html
@@ -44,7 +44,7 @@ class Unavailable(ArgoAlpineError):
 class Refused(ArgoAlpineError):
     "Somebody said no: record it and go on."
 
-# %% ../nbs/00_domain.ipynb #836a5d28
+# %% ../nbs/00_domain.ipynb #b8d654ad
 class InvalidTime(Invalid):
     "A time without a zone, or out of order."
 
@@ -59,6 +59,10 @@ class InvalidData(Invalid):
 
 class InvalidVote(Invalid):
     "A vote that is not an opinion."
+
+
+class InvalidFill(Invalid):
+    "A fill that cannot be booked on what is held."
 
 
 class InvalidPolicy(Invalid):

@@ -1,0 +1,68 @@
+# `make` alone lists what can be asked for. Everything runs in .venv; nothing needs to be activated.
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help setup run test lint export report lab bench clean
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+
+PYTHON ?= python3.11
+B := .venv/bin
+READY := .venv/.ready
+PROGRAMS := argo_alpine services tests nbs bench data docs
+CACHES := .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache _proc _docs data/cache
+
+# nbdev skips its work, silently, when a test runner has left this behind
+unexport IN_TEST
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(READY) ## create .venv with everything in requirements.lock
+
+# uv takes seconds where pip takes minutes; both check every hash in the lock
+$(READY): requirements.lock pyproject.toml
+	@command -v $(PYTHON) >/dev/null \
+		|| { echo "$(PYTHON) is not here: install Python 3.11, or name it with make PYTHON=..." >&2; exit 1; }
+	test -x $(B)/python || $(PYTHON) -m venv .venv
+	@if command -v uv >/dev/null; then install="uv pip install --python $(B)/python"; \
+	elif test -x $(B)/uv || $(B)/python -m pip install --quiet uv 2>/dev/null; then \
+		install="$(B)/uv pip install --python $(B)/python"; \
+	else install="$(B)/python -m pip install --disable-pip-version-check"; fi; \
+	set -x; \
+	$$install --quiet -r requirements.lock; \
+	$$install --quiet --no-deps -e .
+	@touch $@
+
+run: $(READY) ## backtest the bundled prices and write the report
+	$(B)/argo-alpine report backtest
+
+test: $(READY) ## run every test and every notebook
+	$(B)/python -m pytest
+
+lint: $(READY) ## check style, types, import rules and that the notebooks are clean
+	$(B)/ruff check
+	$(B)/ruff format --check
+	$(B)/mypy
+	$(B)/lint-imports
+	@copy=$$(mktemp -d); trap 'rm -rf "$$copy"' EXIT; \
+	cp -R settings.ini nbs "$$copy"; \
+	(cd "$$copy"; "$(CURDIR)/$(B)/nbdev_clean"); \
+	diff -r -x .ipynb_checkpoints -x __pycache__ nbs "$$copy/nbs" \
+		|| { echo "these notebooks are not clean: run make export" >&2; exit 1; }
+
+export: $(READY) ## write argo_alpine/ from nbs/, and clean the notebooks
+	$(B)/nbdev_export
+	$(B)/nbdev_clean
+
+report: $(READY) ## render a report; name another with NAME=walk_forward
+	$(B)/argo-alpine report $(or $(NAME),backtest)
+
+lab: $(READY) ## open the notebooks in JupyterLab
+	$(B)/argo-alpine lab
+
+bench: $(READY) ## measure how fast a backtest is on this machine
+	$(B)/python bench/backtest.py
+
+clean: ## remove caches and data/cache, never a source or a report
+	rm -rf $(CACHES)
+	find $(wildcard $(PROGRAMS)) -type d \( -name __pycache__ -o -name .ipynb_checkpoints \) -prune -exec rm -rf {} +

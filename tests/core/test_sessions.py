@@ -1,0 +1,103 @@
+"""What is true of every session, and a few that history decided."""
+
+import subprocess
+import sys
+from datetime import UTC, date, datetime, timedelta, timezone
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from argo_alpine.domain import InvalidTime, UnavailableData
+from argo_alpine.sessions import (
+    NEW_YORK,
+    calendar,
+    closes,
+    exchange_days,
+    hours,
+    instant,
+    microseconds,
+    session_at,
+    sessions,
+)
+
+_, OPENS, ENDS = hours()
+moments = st.integers(int(OPENS[0]), int(ENDS[-1]) - 1).map(instant)
+zones = st.integers(-12, 14).map(lambda hour: timezone(timedelta(hours=hour)))
+
+
+@pytest.mark.parametrize(("year", "count"), [(2025, 250), (2026, 251), (2027, 251)])
+def test_the_years_have_as_many_sessions_as_the_exchange_says(year, count):
+    assert len(sessions(date(year, 1, 1), date(year, 12, 31))) == count
+
+
+def test_the_friday_after_thanksgiving_closes_at_one():
+    row = sessions(date(2026, 11, 27), date(2026, 11, 27)).iloc[0]
+    assert row["early"]
+    assert f"{row['close'].tz_convert(NEW_YORK):%H:%M}" == "13:00"
+
+
+@given(moments, zones)
+def test_an_instant_survives_the_way_into_an_array_from_any_zone(at, zone):
+    assert instant(microseconds(at.astimezone(zone))) == at
+
+
+@given(moments)
+def test_a_session_is_in_progress_or_the_next_and_none_is_skipped(at):
+    session = session_at(at)
+    assert session is not None and at < session.close
+    _, _, ends = hours()
+    assert not ((ends > microseconds(at)) & (ends < microseconds(session.close))).any()
+
+
+@given(st.integers(0, 11_000))
+def test_the_open_is_in_the_session_and_the_close_is_not(i):
+    days, opens, ends = hours()
+    assert microseconds(session_at(instant(opens[i])).open) == opens[i]
+    assert microseconds(session_at(instant(ends[i])).open) == opens[i + 1]
+    assert exchange_days(np.array([opens[i], ends[i]])).tolist() == [days[i], days[i]]
+
+
+def test_every_close_is_found_by_its_date_in_any_order():
+    days, _, ends = hours()
+    backwards = days[::-1].astype("datetime64[D]").tolist()
+    assert (closes(backwards) == ends[::-1]).all()
+    assert len(closes([])) == 0
+
+
+@pytest.mark.parametrize("day", ["2026-11-26", "2026-03-07", "1989-12-29", "2036-01-02"])
+def test_a_date_without_a_session_is_refused_by_name(day):
+    with pytest.raises(InvalidTime, match=day):
+        closes([date(2026, 11, 25), date.fromisoformat(day)])
+
+
+def test_the_utc_date_is_not_the_exchange_date_after_midnight():
+    at = np.array([microseconds(datetime(2026, 1, 2, h, tzinfo=UTC)) for h in (0, 4, 5)])
+    assert [str(d) for d in exchange_days(at).astype("datetime64[D]")] == [
+        "2026-01-01",
+        "2026-01-01",
+        "2026-01-02",
+    ]
+
+
+def test_beyond_the_calendar_nothing_is_known_and_nothing_is_guessed():
+    assert session_at(datetime(2036, 1, 1, tzinfo=UTC)) is None
+    assert session_at(datetime(1980, 1, 1, tzinfo=UTC)) is None
+    with pytest.raises(UnavailableData, match="2036-12-31"):
+        sessions(date(2036, 1, 1), date(2036, 12, 31))
+
+
+def test_a_naive_time_is_refused():
+    with pytest.raises(InvalidTime, match="zone"):
+        session_at(datetime(2026, 3, 6, 16))  # noqa: DTZ001
+
+
+def test_the_calendar_is_built_once_and_does_not_follow_the_clock():
+    assert calendar() is calendar("XNYS")
+    assert str(calendar().last_session.date()) == "2035-12-31"
+
+
+def test_importing_the_module_does_not_import_the_calendars():
+    code = "import argo_alpine.bars, sys; sys.exit('exchange_calendars' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
