@@ -1,0 +1,355 @@
+"""The command `argo-alpine`: everything a person asks of this repository."""
+
+# Nothing heavy is imported up here: --help answers at once, each command imports what it needs.
+import json as jsonlib
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from argo_alpine.backtest import Backtest
+    from argo_alpine.metrics import Summary
+
+CAVEAT = "Hypothetical results: nobody traded them, and the policy was chosen after the prices."
+SESSIONS = 252  # trading days in a year
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Json = Annotated[
+    bool, typer.Option("--json", help="Machine-readable, and nothing else, on stdout.")
+]
+
+
+def say(value: object) -> None:
+    """Print JSON."""
+    print(jsonlib.dumps(value, indent=2, allow_nan=False))
+
+
+def tell(line: str) -> None:
+    """Print progress, where it is in nobody's way."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def show(title: str, heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print a table; every column but the first is set to the right."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", box=box.SIMPLE, show_header=any(heads))
+    for n, head in enumerate(heads):
+        table.add_column(head, justify="right" if n else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    Console(markup=False, highlight=False, emoji=False).print(table)
+
+
+def listed(symbols: str) -> list[str]:
+    """The symbols in `AAPL,MSFT`."""
+    return symbols.replace(",", " ").upper().split()
+
+
+def day(text: str | date) -> date:
+    """A day such as 2005-03-01."""
+    return text if isinstance(text, date) else date.fromisoformat(text)
+
+
+def stated(version: bool) -> None:
+    """Print the version and stop."""
+    if version:
+        from argo_alpine import __version__
+
+        print(f"argo-alpine {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def entry(
+    version: Annotated[
+        bool, typer.Option("--version", callback=stated, is_eager=True, help="Which this is.")
+    ] = False,
+) -> None:
+    """Research trading signals, and see what they would have done.
+
+    \b
+    Start here:
+      argo-alpine bars                    what market data is here
+      argo-alpine backtest                what the policy would have done with it
+      argo-alpine report backtest         the same as a page with pictures
+      argo-alpine lab                     the notebooks it is all made of
+
+    \b
+    Exit codes: 0 well, 1 a check failed or something is missing, 2 asked wrongly.
+    Every command explains itself with --help and answers programs with --json.
+    """
+
+
+def inventory(symbol: str, count: int) -> dict[str, Any]:
+    """What is here of one symbol; its last rows if asked for. A damaged file is not sound."""
+    from argo_alpine.bars import load, sample_files, to_frame
+    from argo_alpine.domain import InvalidData
+
+    name = sample_files([symbol])[symbol]
+    try:
+        bars = load([symbol])
+    except InvalidData as error:
+        return {"symbol": symbol, "file": name, "sound": False, "error": str(error)}
+    frame = to_frame(bars, symbol).tail(count) if count else None
+    return {
+        "symbol": symbol,
+        "file": name,
+        "bars": len(bars),
+        "first": bars.times[0].isoformat(),
+        "last": bars.times[-1].isoformat(),
+        "basis": bars.basis,
+        "sound": True,
+    } | (
+        {}
+        if frame is None
+        else {"rows": frame.reset_index().astype({"at": str}).to_dict("records")}
+    )
+
+
+def show_inventory(found: Sequence[Mapping[str, Any]]) -> None:
+    """What is here, for people."""
+    heads = ("symbol", "bars", "first", "last", "basis", "checksum")
+    show(
+        "Bars, times in UTC",
+        heads,
+        (
+            (
+                row["symbol"],
+                f"{row['bars']:,}",
+                row["first"][:10],
+                row["last"][:10],
+                row["basis"],
+                "ok",
+            )
+            if row["sound"]
+            else (row["symbol"], "", "", "", "", "DAMAGED")
+            for row in found
+        ),
+    )
+    names = ("open", "high", "low", "close", "volume")
+    for row in found:
+        if "rows" in row:
+            lines = ((r["at"][:16], *(f"{r[name]:,.10g}" for name in names)) for r in row["rows"])
+            show(f"{row['symbol']}, last bars", ("close at", *names), lines)
+
+
+@app.command()
+def bars(
+    symbols: Annotated[list[str] | None, typer.Argument(metavar="[SYMBOL]...")] = None,
+    rows: Annotated[int, typer.Option(min=0, help="Last rows shown of each named symbol.")] = 5,
+    json: Json = False,
+) -> None:
+    """What market data is here, and whether its files are what they were.
+
+    \b
+    Examples:
+      argo-alpine bars
+      argo-alpine bars AAPL MSFT --rows 10
+    """
+    from argo_alpine.bars import sample_files, sample_symbols
+
+    named = listed(" ".join(symbols or ()))
+    sample_files(named)  # an unknown one is refused before anything is read
+    found = [inventory(s, rows if named else 0) for s in named or sample_symbols()]
+    say(found) if json else show_inventory(found)
+    if damaged := [row["error"] for row in found if not row["sound"]]:
+        tell("\n".join(damaged))
+        raise typer.Exit(1)
+
+
+def summary_of(run: "Backtest") -> "Summary":
+    """A run in numbers."""
+    import numpy as np
+
+    from argo_alpine.metrics import summarise
+    from argo_alpine.sessions import exchange_days
+
+    at = run.bars.at
+    a_day = len(at) / len(np.unique(exchange_days(at)))
+    pnl, fees = run.trades["pnl"].to_numpy(), np.array([run.paid["fees"]])
+    return summarise(run.equity, at, pnl, fees, run.gross, SESSIONS * a_day)
+
+
+def lines_of(summary: "Summary") -> list[tuple[str, str]]:
+    """A summary as names and values, worded as the notebooks word it."""
+    import html
+    import re
+
+    found = re.findall(r"<tr><th>(.*?)</th><td>(.*?)</td></tr>", summary._repr_html_())
+    return [(html.unescape(name), html.unescape(value)) for name, value in found]
+
+
+@app.command()
+def backtest(
+    symbols: Annotated[str, typer.Option(help="Which, with commas; see `bars`.")] = "AAPL,IBM,MSFT,GOOG",
+    first: Annotated[
+        date, typer.Option("--from", parser=day, metavar="DATE", help="First day decided.")
+    ] = date(2005, 3, 1),
+    last: Annotated[
+        date, typer.Option("--to", parser=day, metavar="DATE", help="Last day, included.")
+    ] = date(2013, 3, 1),
+    cash: Annotated[float, typer.Option(help="At the beginning, account currency.")] = 100_000.0,
+    threshold: Annotated[float, typer.Option(help="Consensus that acts, percent.")] = 75.0,
+    drawdown_pct: Annotated[float, typer.Option(help="From the peak; more halts.")] = 10.0,
+    rearm_after: Annotated[int, typer.Option(help="Days a halt lasts; 0: for good.")] = 0,
+    slippage_bps: Annotated[float, typer.Option(help="Against us, basis points.")] = 5.0,
+    spread_bps: Annotated[float, typer.Option(help="Bid to ask; half is paid.")] = 2.0,
+    fee_per_share: Annotated[float, typer.Option(help="Account currency.")] = 0.0,
+    json: Json = False,
+) -> None:
+    """What the policy would have done with these prices, after costs.
+
+    Bars before --from warm up the indicators.
+
+    \b
+    Examples:
+      argo-alpine backtest
+      argo-alpine backtest --symbols AAPL,MSFT --from 2009-01-01 --to 2013-03-01
+      argo-alpine backtest --threshold 80 --slippage-bps 10 --json
+    """
+    tell("Running; after a change of the code the first run compiles for about a minute.")
+    from argo_alpine.backtest import backtest as run_backtest
+    from argo_alpine.bars import load
+    from argo_alpine.consensus import ConsensusPolicy
+    from argo_alpine.engine import WEIGHTS, Policy
+    from argo_alpine.fills import FillPolicy
+    from argo_alpine.metrics import as_json
+    from argo_alpine.risk import RiskPolicy
+
+    policy = Policy(
+        consensus=ConsensusPolicy(WEIGHTS, threshold=threshold),
+        risk=RiskPolicy(drawdown_pct=drawdown_pct, rearm_after=rearm_after),
+    )
+    costs = FillPolicy(
+        slippage_bps=slippage_bps, spread_bps=spread_bps, fee_per_share=fee_per_share
+    )
+    prices = load(listed(symbols), None, last)
+    run = run_backtest(prices, policy=policy, costs=costs, cash=cash, start=first)
+    summary = summary_of(run)
+    halts = [f"{at:%Y-%m-%d}" for at in run.halts]
+    if json:
+        paid = {name: float(value) for name, value in run.paid.items()}
+        about = {"symbols": [*run.bars.symbols], "policy": policy.version, "caveat": CAVEAT}
+        say(about | {"summary": as_json(summary), "paid": paid, "halts": halts})
+        return
+    extra = [("Trades", str(len(run.trades))), ("Halts", ", ".join(halts) or "none")]
+    costs_paid = [(f"Paid in {name}", f"{value:,.2f}") for name, value in run.paid.items()]
+    known = {name for name, _ in extra}
+    lines = [line for line in lines_of(summary) if line[0] not in known]
+    show(", ".join(run.bars.symbols), ("", ""), [*lines, *costs_paid, *extra])
+    print(CAVEAT)
+
+
+def settings(context: typer.Context, words: Sequence[str], known: Iterable[str]) -> dict[str, str]:
+    """The parameters in `--cash 5000 --from=2005-03-01`; anything else is a usage error."""
+    given: dict[str, str] = {}
+    short = {"from": "first", "to": "last"}
+    rest = iter(words)
+    for word in rest:
+        option, equals, value = word.partition("=")
+        name = option.removeprefix("--").replace("-", "_")
+        name = short.get(name, name)
+        if not option.startswith("--") or name not in known:
+            options = ", ".join(f"--{k.replace('_', '-')}" for k in known)
+            context.fail(f"no option {option}; this report has {options}")
+        text = value if equals else next(rest, None)
+        if text is None:
+            context.fail(f"option {option} needs a value")
+        given[name] = text
+    return given
+
+
+@app.command(
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+    options_metavar="[OPTIONS] [--PARAMETER VALUE]...",
+)
+def report(
+    context: typer.Context,
+    template: Annotated[str, typer.Argument(help="Of nbs/reports: backtest.")],
+    out: Annotated[
+        str | None, typer.Option(metavar="DIR", help="Where; else data/reports/TEMPLATE.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Run a report and write one page that needs no network.
+
+    Any other option is a parameter of the template: --slippage-bps sets slippage_bps, and
+    --from and --to set first and last. A name it does not have is refused with those it has.
+    The folder holds report.html, report.ipynb, metrics.json and manifest.json.
+
+    \b
+    Examples:
+      argo-alpine report backtest
+      argo-alpine report backtest --symbols AAPL --from 2009-01-01 --out /tmp/aapl
+    """
+    from pathlib import Path
+
+    from services.common import reports
+
+    known = reports.declared(reports.template(template))
+    given = settings(context, context.args, known)
+    values = {name: reports.parsed(known[name], text) for name, text in given.items()}
+    folder = Path(out) if out else None
+    made = reports.render(
+        template, values, folder, lambda n, of, under: tell(f"  {n:>3}/{of}  {under}")
+    )
+    if json:
+        say({"page": str(made.page), "metrics": made.metrics, "manifest": made.manifest})
+    else:
+        print(made.page)
+
+
+@app.command()
+def lab(
+    port: Annotated[int, typer.Option(min=1, max=65535, help="On this machine only.")] = 8888,
+    browser: Annotated[bool, typer.Option(help="Open one.")] = True,
+    json: Json = False,
+) -> None:
+    """Open the notebooks in JupyterLab, reachable from this machine only.
+
+    \b
+    Examples:
+      argo-alpine lab
+      argo-alpine lab --port 9999 --no-browser
+    """
+    import os
+    from importlib.util import find_spec
+    from pathlib import Path
+
+    import argo_alpine
+
+    nbs = Path(argo_alpine.__file__).parents[1] / "nbs"
+    if find_spec("jupyterlab") is None or not nbs.is_dir():
+        tell(f"JupyterLab or {nbs} is not here: work in a checkout, after `make setup`")
+        raise typer.Exit(1)
+    command = [sys.executable, "-m", "jupyterlab", str(nbs), "--ServerApp.ip=127.0.0.1"]
+    command += [f"--ServerApp.port={port}", *(() if browser else ("--no-browser",))]
+    if json:
+        say({"command": command, "ip": "127.0.0.1", "port": port})
+    sys.stdout.flush()
+    os.execv(sys.executable, command)
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Run a command; what this package raises on purpose becomes one sentence and exit code 1."""
+    try:
+        app(args=words, prog_name="argo-alpine")
+    except Exception as error:
+        domain = sys.modules.get("argo_alpine.domain")  # not loaded, not raised
+        if domain is None or not isinstance(error, domain.ArgoAlpineError):
+            raise
+        tell(f"argo-alpine: {error}")
+        sys.exit(1)

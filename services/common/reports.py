@@ -1,0 +1,356 @@
+"""Run a report template and leave a page, its numbers and where they came from."""
+
+import ast
+import json
+import math
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import argo_alpine
+from argo_alpine import domain
+from argo_alpine.bars import checksums
+from argo_alpine.domain import ArgoAlpineError, Invalid, InvalidPolicy, Unavailable, UnavailableData
+from services.common.page import Json, page, text_of
+
+Setting: TypeAlias = str | float | int | bool
+Tick: TypeAlias = Callable[[int, int, str], None]  # cell, of cells, under which heading
+
+ROOT = Path(argo_alpine.__file__).parents[1]
+TEMPLATES = ROOT / "nbs" / "reports"
+REPORTS = ROOT / "data" / "reports"
+FILES = ("report.ipynb", "report.html", "metrics.json", "manifest.json")
+TYPES: dict[str, type[Setting]] = {"str": str, "float": float, "int": int, "bool": bool}
+LIBRARIES = ("argo-alpine", "exchange-calendars", "numba", "numpy", "pandas", "papermill", "plotly")
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A knob of a template."""
+
+    name: str
+    type: str  # str, float, int or bool
+    default: Setting
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.type} = {self.default!r}"
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a rendering left behind."""
+
+    folder: Path
+    metrics: Mapping[str, Any]
+    manifest: Mapping[str, Any]
+
+    @property
+    def page(self) -> Path:
+        """The page to open."""
+        return self.folder / "report.html"
+
+
+def names(templates: Path = TEMPLATES) -> list[str]:
+    """The reports there are."""
+    return sorted(path.stem for path in templates.glob("*.ipynb"))
+
+
+def template(name: str, templates: Path = TEMPLATES) -> Path:
+    """Where a template is. *Raises* `UnavailableData` for one that is not there."""
+    if name not in (there := names(templates)):
+        raise UnavailableData(f"no report {name!r}: there are {', '.join(there) or 'none at all'}")
+    return templates / f"{name}.ipynb"
+
+
+def tagged(cells: Sequence[Json], tag: str) -> Json | None:
+    """The first cell with a tag."""
+    return next((c for c in cells if tag in c["metadata"].get("tags", [])), None)
+
+
+def one_parameter(path: Path, node: ast.stmt) -> Parameter:
+    """A line such as `cash: float = 100_000.0`. *Raises* `Invalid` for any other."""
+    if not (isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value):
+        raise Invalid(
+            f"{path.name}: a parameter is `name: type = value`, was {ast.unparse(node)!r}"
+        )
+    kind = ast.unparse(node.annotation)
+    if kind not in TYPES:
+        raise Invalid(f"{path.name}: {node.target.id} must be one of {[*TYPES]}, was {kind}")
+    default = Parameter(node.target.id, kind, ast.literal_eval(node.value))
+    return Parameter(default.name, kind, fitting(default, default.default))
+
+
+def declared(path: Path) -> dict[str, Parameter]:
+    """The parameters of a template. *Raises* `Invalid` for a cell that is missing or odd."""
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    for tag in ("parameters", "metrics"):
+        if tagged(cells, tag) is None:
+            raise Invalid(f"{path.name} has no cell tagged {tag}: give it one")
+    source = text_of((tagged(cells, "parameters") or {})["source"])
+    found = [one_parameter(path, node) for node in ast.parse(source).body]
+    return {parameter.name: parameter for parameter in found}
+
+
+def fitting(parameter: Parameter, value: object) -> Setting:
+    """A value of a parameter's type. *Raises* `InvalidPolicy` for another."""
+    if parameter.type == "float" and type(value) is int:
+        value = float(value)
+    # a bool is an int to isinstance, and True shares are not one share
+    wrong = type(value) is not TYPES[parameter.type]
+    if wrong or (isinstance(value, float) and not math.isfinite(value)):
+        raise InvalidPolicy(f"{parameter.name} must be a {parameter.type}, was {value!r}")
+    return value  # type: ignore[return-value]  # its type was compared above
+
+
+def parsed(parameter: Parameter, text: str) -> Setting:
+    """A value typed by a person. *Raises* `InvalidPolicy` for one of another type."""
+    words = {"true": True, "yes": True, "false": False, "no": False}
+    try:
+        if parameter.type == "bool":
+            return words[text.lower()]
+        return fitting(parameter, TYPES[parameter.type](text))
+    except (KeyError, ValueError):
+        raise InvalidPolicy(f"{parameter.name} must be a {parameter.type}, was {text!r}") from None
+
+
+def fitted(
+    name: str, known: Mapping[str, Parameter], given: Mapping[str, object]
+) -> dict[str, Setting]:
+    """The values to run with. *Raises* `InvalidPolicy` for an unknown name or a wrong type."""
+    # papermill writes names into the notebook as they are, and so executes them
+    if unknown := [key for key in given if key not in known]:
+        raise InvalidPolicy(
+            f"report {name} has no parameter {', '.join(map(repr, unknown))}: "
+            f"there are {', '.join(map(str, known.values()))}"
+        )
+    return {key: fitting(known[key], value) for key, value in given.items()}
+
+
+def headings(cells: Sequence[Json]) -> list[str]:
+    """For each cell, the heading it stands under."""
+    found, under = [], ""
+    for cell in cells:
+        lines = text_of(cell["source"]).splitlines() if cell["cell_type"] == "markdown" else []
+        under = next((line.lstrip("# ") for line in lines if line.startswith("#")), under)
+        found.append(under)
+    return found
+
+
+def execute(path: Path, parameters: Mapping[str, Setting], folder: Path, tick: Tick) -> Json:
+    """Run a template in a kernel of this environment, inside `folder`."""
+    import papermill
+    from jupyter_client.kernelspec import KernelSpec
+    from jupyter_client.manager import AsyncKernelManager
+
+    # The one kernel that is surely this environment's: the user's own list may name another.
+    # A figure is kept as data; the page brings the library that draws it.
+    spec = KernelSpec(
+        argv=[sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"],
+        env={"PLOTLY_RENDERER": "plotly_mimetype"},
+        metadata={"supported_encryption": "curve"},
+        language="python",
+    )
+
+    class ThisPython(AsyncKernelManager):
+        kernel_spec = spec
+
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    added = int(bool(parameters))  # papermill adds a cell after the tagged one
+    under = headings(cells)
+
+    def started(cell: Json, cell_index: int) -> None:
+        if "injected-parameters" not in cell["metadata"].get("tags", []):
+            place = cell_index - added if cell_index > under_parameters else cell_index
+            tick(place + 1, len(cells), under[place])
+
+    under_parameters = cells.index(tagged(cells, "parameters"))
+    return papermill.execute_notebook(
+        path,
+        folder / FILES[0],
+        parameters=dict(parameters),
+        kernel_name="python3",
+        language="python",
+        progress_bar=False,
+        cwd=folder,
+        kernel_manager_class=ThisPython,
+        on_cell_execute=started,
+    )
+
+
+def failure(name: str, kind: str, text: str, kept: Path) -> ArgoAlpineError:
+    """What a failing cell said, as an error with the same remedy where there is one."""
+    known = getattr(domain, kind, None)
+    same = isinstance(known, type) and issubclass(known, ArgoAlpineError)
+    remedy: type[ArgoAlpineError] = known if same and known else Invalid
+    said = " ".join(text.split()) if same else f"{kind}: {' '.join(text.split())}"
+    return remedy(f"report {name} stopped: {said} (the notebook so far: {kept})")
+
+
+def attempt(
+    name: str, path: Path, parameters: Mapping[str, Setting], work: Path, out: Path, tick: Tick
+) -> Json:
+    """Run a template; if it fails, keep the notebook beside `out` and raise a domain error."""
+    from nbclient.exceptions import DeadKernelError
+    from papermill.exceptions import PapermillExecutionError
+
+    try:
+        return execute(path, parameters, work, tick)
+    except (PapermillExecutionError, DeadKernelError) as error:
+        kept = out.with_name(f"{out.name}.failed.ipynb")
+        if (work / FILES[0]).exists():
+            (work / FILES[0]).replace(kept)
+        if isinstance(error, DeadKernelError):
+            raise Unavailable(
+                f"report {name} stopped: its kernel died, perhaps of too little "
+                f"memory (the notebook so far: {kept})"
+            ) from error
+        raise failure(name, error.ename, error.evalue, kept) from error
+
+
+def metrics_of(name: str, notebook: Json) -> dict[str, Any]:
+    """What the cell tagged `metrics` shows. *Raises* `Invalid` when it shows no numbers."""
+    cell = tagged(notebook["cells"], "metrics") or {}
+    for output in cell.get("outputs", []):
+        found = output.get("data", {}).get("application/json")
+        if isinstance(found, Mapping):
+            return dict(found)
+    raise Invalid(f"report {name}: the cell tagged metrics shows no application/json object")
+
+
+def text(name: str, value: Mapping[str, Any]) -> str:
+    """JSON that is the same bytes for the same content. *Raises* `Invalid` for NaN."""
+    try:
+        return json.dumps(value, sort_keys=True, indent=2, allow_nan=False) + "\n"
+    except ValueError:
+        raise Invalid(f"report {name}: metrics hold NaN or infinity, which JSON lacks") from None
+
+
+def git(*words: str) -> str | None:
+    """What git says of this folder; None when it says nothing."""
+    # inside a hook these name another repository
+    names = {"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"}
+    env = {key: value for key, value in os.environ.items() if key not in names}
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(ROOT), *words], capture_output=True, text=True, env=env, check=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout.strip()
+
+
+def code() -> dict[str, str | bool | None]:
+    """The commit this folder is at, and whether anything differs from it."""
+    top = git("rev-parse", "--show-toplevel")
+    if top is None or Path(top).resolve() != ROOT.resolve():
+        return {"commit": None, "dirty": None}
+    return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain"))}
+
+
+def installed(library: str) -> str | None:
+    """The version of a library; None when it is not here."""
+    try:
+        return version(library)
+    except PackageNotFoundError:
+        return None
+
+
+def data_of(metrics: Mapping[str, Any], parameters: Mapping[str, Setting]) -> dict[str, str]:
+    """Digests of the data a report read: as it says itself, else of its symbols."""
+    if isinstance(said := metrics.get("checksums"), Mapping):
+        return {str(k): str(v) for k, v in said.items()}
+    symbols = str(parameters.get("symbols", "")).replace(",", " ").split()
+    return checksums(symbols) if symbols else {}
+
+
+def manifest_of(
+    name: str, path: Path, parameters: Mapping[str, Setting], metrics: Mapping[str, Any]
+) -> dict[str, Any]:
+    """All that a report follows from."""
+    return {
+        "template": name,
+        "template_sha256": sha256(path.read_bytes()).hexdigest(),
+        "parameters": dict(parameters),
+        "data": data_of(metrics, parameters),
+        "code": code(),
+        "python": sys.version.split()[0],
+        "libraries": {library: installed(library) for library in LIBRARIES},
+        "metrics_sha256": sha256(text(name, metrics).encode()).hexdigest(),
+    }
+
+
+def origin(manifest: Mapping[str, Any]) -> dict[str, object]:
+    """A manifest in a few lines, for the foot of a page."""
+    at = manifest["code"]
+    commit = (
+        f"{at['commit'][:12]}{', changed since' if at['dirty'] else ''}"
+        if at["commit"]
+        else "unknown"
+    )
+    return {
+        "Template": manifest["template"],
+        **{str(key): value for key, value in manifest["parameters"].items()},
+        "Code": f"argo-alpine {argo_alpine.__version__}, commit {commit}",
+        "Data": ", ".join(f"{k} {v[:12]}" for k, v in manifest["data"].items()) or "none",
+        "Numbers": f"metrics.json {manifest['metrics_sha256'][:12]}",
+    }
+
+
+def check_place(out: Path) -> None:
+    """Refuse to overwrite what is not a report. *Raises* `Invalid`."""
+    if not out.exists():
+        return
+    there = {path.name for path in out.iterdir()} if out.is_dir() else {out.name}
+    manifest = out / "manifest.json"
+    ours = {*FILES, *(json.loads(manifest.read_text())["files"] if manifest.is_file() else ())}
+    if strange := sorted(there - ours):
+        raise Invalid(f"{out} holds {strange[0]!r}, which no report wrote: name another folder")
+
+
+def put(made: Path, out: Path) -> None:
+    """Put a finished folder where it belongs, in place of the one before."""
+    before = made.with_name("before")
+    if out.exists():
+        out.rename(before)
+    try:
+        made.rename(out)
+    except OSError:
+        if before.exists():
+            before.rename(out)
+        raise
+
+
+def render(
+    name: str,  # of a template: backtest
+    parameters: Mapping[str, object],  # those that differ from the template's own
+    out: Path | None = None,  # None: data/reports/<name>; replaced as a whole when all went well
+    tick: Tick = lambda cell, cells, heading: None,  # told when a cell begins
+    templates: Path = TEMPLATES,
+) -> Report:
+    """Run a report. *Raises* `InvalidPolicy`, `Unavailable`, or what a cell raised."""
+    path = template(name, templates)
+    known = declared(path)
+    values = fitted(name, known, parameters)
+    out = Path(out or REPORTS / name).absolute()
+    check_place(out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as scratch:
+        work = Path(scratch) / "report"
+        work.mkdir()
+        notebook = attempt(name, path, values, work, out, tick)
+        metrics = metrics_of(name, notebook)
+        defaults = {key: parameter.default for key, parameter in known.items()}
+        manifest = manifest_of(name, path, defaults | values, metrics)
+        (work / "metrics.json").write_text(text(name, metrics))
+        (work / "report.html").write_text(page(notebook, origin(manifest)), encoding="utf-8")
+        manifest["files"] = sorted({*FILES, *(entry.name for entry in work.iterdir())})
+        (work / "manifest.json").write_text(text(name, manifest))
+        put(work, out)
+    return Report(out, metrics, manifest)

@@ -1,0 +1,309 @@
+"""Truths about metrics, and the published digits of CASES 2 and 4."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from argo_alpine import metrics
+from argo_alpine.domain import InvalidData, InvalidPolicy, InvalidTime
+
+DAY = 86_400_000_000
+
+cents = st.integers(100, 10_000_000).map(lambda c: c / 100)
+curves = st.lists(cents, min_size=2, max_size=60).map(np.array)
+profits = st.lists(st.integers(-100_000, 100_000).map(lambda c: c / 100), max_size=40).map(np.array)
+
+
+@st.composite
+def histories(draw):
+    "A curve and its times, 1 hour to 70 days apart, starting anywhere in forty years."
+    equity = draw(curves)
+    n = len(equity) - 1
+    gaps = draw(st.lists(st.integers(1, 70 * 24), min_size=n, max_size=n))
+    start = draw(st.integers(0, 40 * 365 * 24))
+    return equity, (start + np.cumsum([0, *gaps])) * (DAY // 24)
+
+
+def summarised(equity, at, scale=1.0):
+    pnl, fees = np.array([10.0, -5.0, 0.0]), np.array([1.0, 0.5])
+    return metrics.summarise(
+        equity * scale,
+        at,
+        pnl * scale,
+        fees * scale,
+        0.5 * equity * scale,
+        252,
+        traded=0.1 * equity * scale,
+    )
+
+
+# CASES 2: Bailey and López de Prado (2012), monthly ratio .458 over 24 months, non-excess kurtosis
+
+
+def test_the_probabilistic_sharpe_ratio_has_the_published_digits():
+    fund = metrics.probabilistic_sharpe(0.458, 24, skew=-2.448, kurtosis=10.164)
+    assert (round(fund, 3), round(metrics.probabilistic_sharpe(0.458, 24), 3)) == (0.913, 0.982)
+
+
+# CASES 4: empyrical's fixture. Its ninth return is the NaN of the first bar: ours are the other
+# eight, but its year is counted in *nine* bars of 252. Sharpe with ddof=1, risk-free rate zero;
+# Sortino with target zero; Omega at zero is the profit factor of returns.
+
+MIXED = np.array([0.01, 0.10, -0.04, 0.02, 0.03, 0.02, 0.01, -0.10])
+EQUITY = np.cumprod([100.0, *(1 + MIXED)])
+
+
+def test_empyricals_fixture_is_reproduced():
+    depth = metrics.max_drawdown(EQUITY).depth
+    growth = metrics.annualised(metrics.total_return(EQUITY), 9 / 252)
+    r = metrics.returns(EQUITY)
+    assert depth == pytest.approx(-0.1, abs=1e-12)
+    assert growth == pytest.approx(1.9135925373, abs=1e-9)
+    assert metrics.volatility(r, 252) == pytest.approx(0.9136465400, abs=1e-9)
+    assert metrics.sharpe(r, 252) == pytest.approx(1.7238613962, abs=1e-9)
+    assert metrics.sortino(r, 252) == pytest.approx(2.6055312517, abs=1e-9)
+    assert metrics.calmar(growth, depth) == pytest.approx(19.135925373, abs=1e-8)
+    assert metrics.profit_factor(r) == pytest.approx(1.3571428571, abs=1e-9)
+
+
+def test_growth_is_of_calendar_years_not_of_bars():
+    "Eight returns over four years of 365.25 days: 3.9 % in all is 0.96 % a year."
+    at = np.arange(9) * (4 * 1461 * DAY // 32)
+    total = metrics.total_return(EQUITY)
+    assert metrics.cagr(EQUITY, at) == pytest.approx((1 + total) ** 0.25 - 1, rel=1e-12)
+
+
+@pytest.mark.parametrize(("lived", "defined"), [(89, False), (90, True)])
+def test_less_than_ninety_days_are_not_annualised(lived, defined):
+    growth = metrics.cagr(np.array([100.0, 110.0]), np.array([0, lived * DAY]))
+    assert math.isfinite(growth) == defined
+
+
+# Truths
+
+
+@given(curves)
+def test_a_drawdown_lies_between_minus_one_and_zero_and_is_the_lowest_of_all_pairs(equity):
+    depths, worst = metrics.drawdowns(equity), metrics.max_drawdown(equity)
+    assert ((depths >= -1) & (depths <= 0)).all()
+    pairs = [equity[j] / equity[i] - 1 for j in range(len(equity)) for i in range(j + 1)]
+    assert worst.depth == min(pairs)
+
+
+@given(curves)
+def test_a_drawdown_is_bounded_by_its_peak_and_recovery(equity):
+    worst = metrics.max_drawdown(equity)
+    if worst.peak is None or worst.trough is None:
+        assert (np.diff(equity) >= 0).all() and worst.recovery is None
+        return
+    back = len(equity) if worst.recovery is None else worst.recovery
+    assert worst.peak < worst.trough < back
+    assert equity[worst.trough] / equity[worst.peak] - 1 == worst.depth
+    assert (equity[worst.peak + 1 : back] < equity[worst.peak]).all()
+    assert worst.recovery is None or equity[back] >= equity[worst.peak]
+
+
+@given(histories(), st.floats(0.001, 1000))
+def test_another_currency_changes_only_money(history, scale):
+    equity, at = history
+    here, there = summarised(equity, at), summarised(equity, at, scale)
+    for name, value in metrics.as_json(here).items():
+        factor = scale if name in {"fees", "expectancy"} else 1.0
+        expected = value * factor if isinstance(value, float) else value
+        found = metrics.as_json(there)[name]
+        if isinstance(expected, float):
+            assert found == pytest.approx(expected, rel=1e-6, abs=1e-9), name
+        else:
+            assert found == expected, name
+
+
+@given(histories())
+def test_months_and_years_compound_to_the_total(history):
+    equity, at = history
+    table = metrics.monthly(equity, at)
+    growth = 1 + metrics.total_return(equity)
+    months = table[list(metrics.MONTHS)].to_numpy()
+    assert np.nanprod(1 + months / 100) == pytest.approx(growth, rel=1e-9)
+    assert np.prod(1 + table["Year"].to_numpy() / 100) == pytest.approx(growth, rel=1e-9)
+    by_year = np.nanprod(1 + months / 100, axis=1)
+    assert by_year == pytest.approx(1 + table["Year"].to_numpy() / 100, rel=1e-9)
+
+
+@given(st.integers(1, 5000), st.data(), st.floats(0.5, 0.999))
+def test_wilson_contains_the_share_and_stays_inside_zero_to_one(n, data, level):
+    wins = data.draw(st.integers(0, n))
+    low, high = metrics.wilson(wins, n, level)
+    assert 0 <= low <= wins / n <= high <= 1
+    assert low < high
+
+
+@given(st.integers(1, 500), st.data(), st.integers(2, 50))
+def test_wilson_narrows_with_n(n, data, times):
+    wins = data.draw(st.integers(0, n))
+    low, high = metrics.wilson(wins, n)
+    closer = metrics.wilson(wins * times, n * times)
+    assert closer[1] - closer[0] < high - low
+
+
+@given(st.integers(1, 500), st.data())
+def test_wilson_ends_are_where_the_count_is_just_plausible(n, data):
+    "At either end p, |share - p| / sqrt(p(1-p)/n) is 1.96: the definition, not the formula."
+    wins = data.draw(st.integers(1, n))
+    assume(wins < n)
+    for p in metrics.wilson(wins, n):
+        assert abs(wins / n - p) / math.sqrt(p * (1 - p) / n) == pytest.approx(1.959964, rel=1e-5)
+
+
+@given(st.integers(0, 500), st.data())
+def test_losing_and_winning_mirror_each_other(n, data):
+    wins = data.draw(st.integers(0, n))
+    low, high = metrics.wilson(wins, n)
+    assert metrics.wilson(n - wins, n) == pytest.approx((1 - high, 1 - low), nan_ok=True)
+
+
+@given(curves)
+def test_the_sharpe_interval_holds_the_sharpe_ratio_and_grows_with_the_level(equity):
+    r = metrics.returns(equity)
+    middle = metrics.sharpe(r, 252)
+    assume(math.isfinite(middle))
+    low, high = metrics.sharpe_interval(r, 252)
+    wide_low, wide_high = metrics.sharpe_interval(r, 252, 0.99)
+    assert wide_low <= low <= middle <= high <= wide_high
+
+
+@given(st.floats(-0.5, 0.5), st.integers(2, 5000), st.floats(-2, 2), st.floats(0, 10))
+def test_the_error_is_the_textbook_formula(ratio, n, skew, room):
+    kurtosis = 1 + skew**2 + room
+    textbook = (1 - skew * ratio + (kurtosis - 1) / 4 * ratio**2) / (n - 1)
+    assert metrics.sharpe_error(ratio, n, skew, kurtosis) ** 2 == pytest.approx(
+        textbook, rel=1e-9, abs=1e-15
+    )
+
+
+def test_nineteen_in_twenty_sharpe_intervals_hold_the_truth():
+    "Skewed returns with a true ratio of 0.5 each, where the normal formula would be too wide."
+    draws = np.random.default_rng(5).gamma(4.0, 1.0, (2000, 250)) - 3.0  # mean 1, sd 2, skew 1
+    held = [low <= 0.5 <= high for low, high in (metrics.sharpe_interval(r, 1) for r in draws)]
+    assert 0.935 <= np.mean(held) <= 0.965
+
+
+@given(profits)
+def test_mirrored_trades_mirror_what_they_bring(pnl):
+    assert metrics.expectancy(-pnl) == pytest.approx(-metrics.expectancy(pnl), nan_ok=True)
+    factor, mirrored = metrics.profit_factor(pnl), metrics.profit_factor(-pnl)
+    if factor > 0 and mirrored > 0:
+        assert factor * mirrored == pytest.approx(1)
+
+
+@given(histories())
+def test_a_summary_is_json_and_the_same_twice(history):
+    row = metrics.as_json(summarised(*history))
+    text = json.dumps(row, allow_nan=False)
+    assert json.loads(text) == row
+    assert json.dumps(metrics.as_json(summarised(*history))) == text
+
+
+# Nothing is made up
+
+
+def test_no_trades_have_no_rate_and_no_factor():
+    none = np.array([])
+    rate = metrics.win_rate(none)
+    assert rate.n == 0 and rate.text == "n = 0: too few to say"
+    numbers = [rate.share, rate.low, rate.high, metrics.profit_factor(none)]
+    assert all(math.isnan(x) for x in [*numbers, metrics.expectancy(none)])
+
+
+def test_nothing_lost_leaves_ratios_of_losses_undefined():
+    rising = np.array([100.0, 101.0, 103.0, 104.0])
+    r = metrics.returns(rising)
+    undefined = [
+        metrics.sortino(r, 252),
+        metrics.tail_ratio(r),
+        metrics.calmar(0.1, metrics.max_drawdown(rising).depth),
+        metrics.profit_factor(np.array([1.0])),
+    ]
+    assert all(math.isnan(x) for x in undefined)
+
+
+def test_an_even_trade_is_no_win():
+    assert metrics.win_rate(np.array([0.0, 1.0])).share == 0.5
+
+
+@pytest.mark.parametrize(
+    ("n", "says"), [(29, "n = 29: too few to say"), (30, "100.0 % [88.6, 100.0], n = 30")]
+)
+def test_thirty_make_a_rate(n, says):
+    assert metrics.win_rate(np.ones(n)).text == says
+
+
+@given(st.floats(0.01, 1), st.integers(1, 60))
+def test_steady_growth_has_no_sharpe_ratio(rate, n):
+    r = metrics.returns(100 * (1 + rate) ** np.arange(n + 1))
+    assert math.isnan(metrics.sharpe(r, 252))
+    assert math.isnan(metrics.probabilistic_sharpe(metrics.shape(r)[0], n))
+
+
+# Bad input
+
+
+@pytest.mark.parametrize(
+    "equity", [[], [100.0], [100.0, 0.0], [100.0, -1.0], [100.0, math.nan], [math.inf, 1.0]]
+)
+@pytest.mark.parametrize(
+    "measure", [metrics.returns, metrics.total_return, metrics.drawdowns, metrics.max_drawdown]
+)
+def test_a_curve_that_cannot_be_measured_is_refused(measure, equity):
+    with pytest.raises(InvalidData, match="equity"):
+        measure(np.array(equity))
+
+
+@pytest.mark.parametrize("at", [[0], [0, 0], [DAY, 0]])
+@pytest.mark.parametrize("measure", [metrics.cagr, metrics.monthly])
+def test_times_must_be_as_many_as_points_and_ascend(measure, at):
+    with pytest.raises(InvalidTime, match="ascending"):
+        measure(np.array([100.0, 101.0]), np.array(at))
+
+
+def test_what_is_not_finite_is_named():
+    with pytest.raises(InvalidData, match="pnl must be finite, was nan at 1"):
+        metrics.win_rate(np.array([1.0, math.nan]))
+
+
+def test_columns_of_another_length_are_refused():
+    equity, at = np.array([100.0, 101.0]), np.array([0, DAY])
+    with pytest.raises(InvalidData, match="gross must hold 2 numbers"):
+        metrics.summarise(equity, at, equity, equity, np.ones(3), 252)
+    with pytest.raises(InvalidData, match="traded must hold 2 numbers"):
+        metrics.turnover(np.ones(1), equity, 252)
+
+
+def test_net_is_not_gross():
+    with pytest.raises(InvalidData, match="held must not be negative"):
+        metrics.exposure(np.array([1.0, -0.5]))
+
+
+def test_turnover_is_one_way():
+    "Sell 100 and buy 100 of an equity of 100 at every point: once a day."
+    assert metrics.turnover(np.full(3, 200.0), np.full(3, 100.0), 252) == pytest.approx(252)
+
+
+@pytest.mark.parametrize("per_year", [0, -1, math.nan, math.inf])
+def test_a_year_has_bars(per_year):
+    with pytest.raises(InvalidPolicy, match="per_year"):
+        metrics.sharpe(MIXED, per_year)
+
+
+@pytest.mark.parametrize("level", [0.0, 1.0, 95])
+def test_a_level_is_a_fraction(level):
+    with pytest.raises(InvalidPolicy, match="level"):
+        metrics.wilson(1, 2, level)
+
+
+def test_excess_kurtosis_is_noticed():
+    with pytest.raises(InvalidData, match="excess"):
+        metrics.probabilistic_sharpe(0.458, 24, skew=-1.5, kurtosis=0.2)

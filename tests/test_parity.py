@@ -1,0 +1,197 @@
+"""One arithmetic, two loops: arrays and values must decide alike, to the last bit.
+
+Read this test first. `backtest` runs compiled code over arrays; `rehearse` asks `decide` moment by
+moment with frozen values, as live does. Random markets drive both.
+"""
+
+from dataclasses import replace
+from datetime import date, timedelta
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from argo_alpine import backtest as backtest_module
+from argo_alpine.backtest import Backtest, backtest
+from argo_alpine.bars import Bars
+from argo_alpine.consensus import ConsensusPolicy
+from argo_alpine.domain import Reading
+from argo_alpine.engine import WEIGHTS, WHY, Policy
+from argo_alpine.fills import FillPolicy
+from argo_alpine.indicators import IndicatorPolicy
+from argo_alpine.risk import RiskPolicy
+from argo_alpine.sessions import instant, sessions
+from argo_alpine.sizing import SizingPolicy
+from tests.rehearsal import rehearse
+
+QUICK = IndicatorPolicy(sma=6, ema=4, rsi=3, macd_fast=2, macd_slow=5, macd_signal=2, atr=4,
+                        channel=5, flow=4)  # fmt: skip
+CLOSES = sessions(date(2019, 1, 1), date(2020, 12, 31))["close"]
+
+
+def a_market(seed: int, n_bars: int, symbols: tuple[str, ...], wildness: float) -> Bars:
+    """Random walks with gaps, wild ranges and missing bars."""
+    rng = np.random.default_rng(seed)
+    shape = (n_bars, len(symbols))
+    drift = rng.normal(0, wildness / 3, shape[1])
+    close = 50 * np.exp(np.cumsum(rng.normal(drift, wildness, shape), axis=0))
+    open_ = close * np.exp(rng.normal(0, wildness / 2, shape))
+    high = np.maximum(open_, close) * np.exp(np.abs(rng.normal(0, wildness / 2, shape)))
+    low = np.minimum(open_, close) * np.exp(-np.abs(rng.normal(0, wildness / 2, shape)))
+    columns = [np.round(c, 2) for c in (open_, high, low, close)]
+    volume = rng.integers(0, 1_000_000, shape).astype(float)
+    absent = rng.random(shape) < 0.05
+    at = CLOSES.iloc[:n_bars].dt.tz_localize(None).to_numpy().astype("datetime64[us]")
+    blanked = [np.where(absent, np.nan, c) for c in (*columns, volume)]
+    return Bars(symbols, at.astype(np.int64), *blanked, basis="raw")
+
+
+def some_readings(seed: int, bars: Bars) -> tuple[Reading, ...]:
+    """What X and Sonar said now and then."""
+    rng = np.random.default_rng(seed)
+    made = []
+    for i in range(len(bars.at)):
+        at = instant(int(bars.at[i])) - timedelta(minutes=int(rng.integers(0, 90)))
+        symbol = bars.symbols[rng.integers(len(bars.symbols))]
+        until = at + timedelta(hours=float(rng.integers(2, 80)))
+        values = {"score": float(rng.uniform(-1, 1)), "authors": float(rng.integers(1, 20))}
+        made.append(Reading("x_sentiment", symbol, at, until, values))
+        claim = {
+            "direction": float(rng.integers(-1, 2)),
+            "confidence": float(rng.integers(30, 101)),
+        }
+        made.append(Reading("sonar", symbol, at + timedelta(seconds=1), until, claim))
+    return tuple(made)
+
+
+policies = st.builds(
+    Policy,
+    indicators=st.just(QUICK),
+    consensus=st.builds(
+        ConsensusPolicy, st.just(WEIGHTS), st.sampled_from([55.0, 62.5, 75.0]),
+        st.sampled_from([40.0, 50.0]),
+    ),
+    risk=st.builds(
+        RiskPolicy,
+        drawdown_pct=st.sampled_from([1.0, 5.0, 50.0]),
+        daily_loss_pct=st.sampled_from([0.5, 5.0]),
+        collar_pct=st.sampled_from([0.5, 2.0, 50.0]),
+        orders_per_minute=st.sampled_from([1, 10]),
+        rearm_after=st.sampled_from([0, 10]),
+        gross_pct=st.sampled_from([20.0, 100.0]),
+        group_limit=st.just(1),
+        groups=st.sampled_from([{}, {"A": "g", "B": "g"}]),
+    ),
+    sizing=st.builds(
+        SizingPolicy, stop_atrs=st.sampled_from([0.0, 1.5]), base_pct=st.sampled_from([10.0, 60.0]),
+        max_pct=st.just(90.0),
+    ),
+)  # fmt: skip
+market_costs = st.builds(
+    FillPolicy,
+    slippage_bps=st.sampled_from([0.0, 5.0]),
+    fee_bps=st.sampled_from([0.0, 3.0]),
+    fee_minimum=st.sampled_from([0.0, 1.0]),
+    borrow_pct=st.sampled_from([0.0, 30.0]),
+    stop_first=st.booleans(),
+)
+
+
+def differences(run: Backtest, decisions, stage) -> list[str]:
+    """Where the two loops disagree; empty when they agree."""
+    wrong: list[str] = []
+    trades = [trade for decision in decisions for trade in decision.trades]
+    told = [(t.symbol, t.quantity, t.entry, t.exit, t.fees, t.pnl, t.why) for t in trades]
+    columns = ["symbol", "quantity", "entry", "exit", "fees", "pnl", "why"]
+    ours = list(run.trades[columns].itertuples(index=False, name=None))
+    wrong += [f"trade {a} is not {b}" for a, b in zip(ours, told, strict=False) if a != b]
+    wrong += [f"{len(ours)} trades, not {len(told)}"] if len(ours) != len(told) else []
+    wrong += list(different_opinions(run, decisions))
+    equity = run.equity[-1]
+    if equity != stage.portfolio.equity:
+        wrong.append(f"equity {equity} is not {stage.portfolio.equity}")
+    return wrong
+
+
+def different_opinions(run: Backtest, decisions):
+    """Consensus and reason of every symbol at every close, and every order."""
+    closes = {d.at: d for d in decisions if d.consensus}
+    orders = {
+        (d.at, o.symbol): o.quantity for d in decisions for o in d.orders if o.leg == "entry"
+    }
+    opened = backtest_module.openings(run.bars.at)
+    for t, at in enumerate(run.bars.at):
+        decision = closes.get(instant(int(at)))
+        for s, symbol in enumerate(run.bars.symbols):
+            row = run.log[t, s]
+            ordered = orders.get((instant(int(opened[t])), symbol), 0)
+            if row["ordered"] != ordered:
+                yield f"{symbol} bar {t}: ordered {row['ordered']}, not {ordered}"
+            if decision is None or symbol not in decision.why or row["why"] < 0:
+                continue
+            one = decision.consensus[symbol]
+            other = (int(row["side"]), int(row["confidence"]), WHY[row["why"]])
+            if other != (int(one.direction), round(one.confidence * 100), decision.why[symbol]):
+                yield f"{symbol} bar {t}: {other}, not {one} {decision.why[symbol]}"
+
+
+def compared(seed, n_bars, symbols, wildness, policy, costs, with_readings) -> list[str]:
+    bars = a_market(seed, n_bars, symbols, wildness)
+    readings = some_readings(seed, bars) if with_readings else ()
+    run = backtest(bars, policy, costs, readings, keep_log=True)
+    decisions, stage = rehearse(bars, policy, costs, readings, 100_000.0)
+    return differences(run, decisions, stage)
+
+
+@settings(max_examples=40)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    n_bars=st.integers(2, 70),
+    symbols=st.sampled_from([("A",), ("A", "B", "C")]),
+    wildness=st.sampled_from([0.005, 0.02, 0.06]),
+    policy=policies,
+    costs=market_costs,
+    with_readings=st.booleans(),
+)
+def test_arrays_and_values_decide_alike(
+    seed, n_bars, symbols, wildness, policy, costs, with_readings
+):
+    assert compared(seed, n_bars, symbols, wildness, policy, costs, with_readings) == []
+
+
+def test_the_comparison_sees_trades_refusals_halts_and_reversals():
+    """A comparison of two empty logs would prove nothing."""
+    bars = a_market(5, 250, ("A", "B", "C"), 0.02)
+    policy = Policy(
+        indicators=QUICK, risk=RiskPolicy(drawdown_pct=3.0, rearm_after=10, collar_pct=1.0)
+    )
+    readings = some_readings(5, bars)
+    run = backtest(bars, policy, FillPolicy(), readings, keep_log=True)
+    decisions, stage = rehearse(bars, policy, FillPolicy(), readings, 100_000.0)
+    assert differences(run, decisions, stage) == []
+    assert len(run.trades) >= 20
+    assert {"stop", "target", "close"} <= set(run.trades["why"])
+    assert {"LONG", "SHORT"} <= set(run.trades["direction"])
+    assert run.halts
+    assert {"signal", "quorum", "threshold", "held"} <= set(run.reasons["reason"])
+    assert {"collar"} <= set(run.reasons["reason"])
+
+
+@pytest.mark.parametrize(
+    "bug",
+    [
+        {"consensus": ConsensusPolicy(WEIGHTS, threshold=75.01)},
+        {"sizing": SizingPolicy(stop_pct=3.01)},
+        {"risk": RiskPolicy(collar_pct=1.9)},
+    ],
+)
+def test_a_seeded_difference_is_noticed(bug):
+    """Positive control: one of the loops gets a slightly different policy."""
+    bars = a_market(5, 250, ("A", "B", "C"), 0.02)
+    policy = Policy(indicators=QUICK, risk=RiskPolicy(drawdown_pct=50.0))
+    readings = some_readings(5, bars)
+    changed = replace(policy, **({"risk": replace(policy.risk, collar_pct=1.9)} if "risk" in bug else bug))
+    run = backtest(bars, policy, FillPolicy(), readings, keep_log=True)
+    decisions, stage = rehearse(bars, changed, FillPolicy(), readings, 100_000.0)
+    assert differences(run, decisions, stage)
