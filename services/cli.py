@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from argo_alpine.metrics import Summary
 
 CAVEAT = "Hypothetical results: nobody traded them, and the policy was chosen after the prices."
+STOCKS = "AAPL,IBM,MSFT,GOOG"
 SESSIONS = 252  # trading days in a year
 
 app = typer.Typer(
@@ -194,7 +195,7 @@ def lines_of(summary: "Summary") -> list[tuple[str, str]]:
 
 @app.command()
 def backtest(
-    symbols: Annotated[str, typer.Option(help="Which, with commas; see `bars`.")] = "AAPL,IBM,MSFT,GOOG",
+    symbols: Annotated[str, typer.Option(help="Which, with commas; see `bars`.")] = STOCKS,
     first: Annotated[
         date, typer.Option("--from", parser=day, metavar="DATE", help="First day decided.")
     ] = date(2005, 3, 1),

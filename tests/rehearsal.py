@@ -91,21 +91,27 @@ class Rehearsal:
         for s, symbol in self.present(t):
             self.prices[symbol] = float(self.bars.open[t, s])
             self.quoted[symbol] = self.opened[t]
-        decisions: list[Decision] = []
-        while not decisions or any(order.leg == "close" for order in decisions[-1].orders):
-            quotes = tuple(Quote(s, self.quoted[s], price) for s, price in self.prices.items())
-            decisions.append(self.decided(self.opened[t], t, quotes=quotes))
-            for order in decisions[-1].orders:
-                price = market_price(
-                    self.prices[order.symbol], float(order.quantity), self.knobs
-                )
-                charge = fee(float(order.quantity), price, self.knobs)
-                signal = order.signal if order.leg == "entry" else None
-                self.fills.append(
-                    Fill(order.symbol, float(order.quantity), price, charge, self.opened[t],
-                         order.leg, signal)
-                )  # fmt: skip
+        decisions = [self.at_open(t)]
+        while self.fill(t, decisions[-1]):
+            decisions.append(self.at_open(t))
         return decisions
+
+    def at_open(self, t: int) -> Decision:
+        quotes = tuple(Quote(s, self.quoted[s], price) for s, price in self.prices.items())
+        return self.decided(self.opened[t], t, quotes=quotes)
+
+    def fill(self, t: int, decision: Decision) -> bool:
+        """Fill what the market can; whether a position was closed, and there is more to decide."""
+        there = {symbol for _, symbol in self.present(t)}
+        orders = [order for order in decision.orders if order.symbol in there]
+        for order in orders:
+            quantity = float(order.quantity)
+            price = market_price(self.prices[order.symbol], quantity, self.knobs)
+            charge = fee(quantity, price, self.knobs)
+            signal = order.signal if order.leg == "entry" else None
+            at = self.opened[t]
+            self.fills.append(Fill(order.symbol, quantity, price, charge, at, order.leg, signal))
+        return any(order.leg == "close" for order in orders)
 
     def tell(self) -> None:
         """Book what was not told yet: interest is charged on what is really held."""
@@ -124,11 +130,9 @@ class Rehearsal:
             position.quantity, *bar, position.stop, position.target, is_new, self.knobs
         )
         if leg:
-            charge = fee(-position.quantity, price, self.knobs)
-            quantity = -position.quantity
-            self.fills.append(
-                Fill(position.symbol, quantity, price, charge, self.closed[t], LEGS[leg])
-            )
+            quantity, at = -position.quantity, self.closed[t]
+            charge = fee(quantity, price, self.knobs)
+            self.fills.append(Fill(position.symbol, quantity, price, charge, at, LEGS[leg]))
 
     def close(self, t: int, is_decided: bool = True) -> Decision | None:
         bars, readings = [], []

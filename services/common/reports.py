@@ -152,7 +152,14 @@ def execute(path: Path, parameters: Mapping[str, Setting], folder: Path, tick: T
     # The one kernel that is surely this environment's: the user's own list may name another.
     # A figure is kept as data; the page brings the library that draws it.
     spec = KernelSpec(
-        argv=[sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"],
+        argv=[
+            sys.executable,
+            "-m",
+            "ipykernel_launcher",
+            "-f",
+            "{connection_file}",
+            "--log-level=50",
+        ],
         env={"PLOTLY_RENDERER": "plotly_mimetype"},
         metadata={"supported_encryption": "curve"},
         language="python",
@@ -160,6 +167,7 @@ def execute(path: Path, parameters: Mapping[str, Setting], folder: Path, tick: T
 
     class ThisPython(AsyncKernelManager):
         kernel_spec = spec
+        transport_encryption = "required"  # others on this machine share its loopback
 
     cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
     added = int(bool(parameters))  # papermill adds a cell after the tagged one
@@ -184,6 +192,11 @@ def execute(path: Path, parameters: Mapping[str, Setting], folder: Path, tick: T
     )
 
 
+def failed(out: Path) -> Path:
+    """Where the notebook of a failed run is kept."""
+    return out.with_name(f"{out.name}.failed.ipynb")
+
+
 def failure(name: str, kind: str, text: str, kept: Path) -> ArgoAlpineError:
     """What a failing cell said, as an error with the same remedy where there is one."""
     known = getattr(domain, kind, None)
@@ -203,7 +216,7 @@ def attempt(
     try:
         return execute(path, parameters, work, tick)
     except (PapermillExecutionError, DeadKernelError) as error:
-        kept = out.with_name(f"{out.name}.failed.ipynb")
+        kept = failed(out)
         if (work / FILES[0]).exists():
             (work / FILES[0]).replace(kept)
         if isinstance(error, DeadKernelError):
@@ -215,11 +228,16 @@ def attempt(
 
 
 def metrics_of(name: str, notebook: Json) -> dict[str, Any]:
-    """What the cell tagged `metrics` shows. *Raises* `Invalid` when it shows no numbers."""
+    """What the cell tagged `metrics` shows. *Raises* `Invalid` for nothing, NaN or infinity."""
     cell = tagged(notebook["cells"], "metrics") or {}
     for output in cell.get("outputs", []):
         found = output.get("data", {}).get("application/json")
         if isinstance(found, Mapping):
+            # the kernel sends what JSON lacks as text
+            if odd := [key for key, value in found.items() if value in ("nan", "inf", "-inf")]:
+                raise Invalid(
+                    f"report {name}: metric {odd[0]} is {found[odd[0]]}, show null instead"
+                )
             return dict(found)
     raise Invalid(f"report {name}: the cell tagged metrics shows no application/json object")
 
@@ -353,4 +371,5 @@ def render(
         manifest["files"] = sorted({*FILES, *(entry.name for entry in work.iterdir())})
         (work / "manifest.json").write_text(text(name, manifest))
         put(work, out)
+    failed(out).unlink(missing_ok=True)
     return Report(out, metrics, manifest)

@@ -175,6 +175,25 @@ def test_the_sharpe_interval_holds_the_sharpe_ratio_and_grows_with_the_level(equ
     assert wide_low <= low <= middle <= high <= wide_high
 
 
+def test_a_year_scales_the_interval_as_it_scales_the_ratio():
+    one, year = metrics.sharpe_interval(MIXED, 1), metrics.sharpe_interval(MIXED, 252)
+    assert year == pytest.approx([math.sqrt(252) * end for end in one])
+
+
+def test_a_summary_says_what_its_parts_say():
+    s = summarised(EQUITY, np.arange(9) * 30 * DAY)
+    assert (s.exposure, s.turnover) == pytest.approx((0.5, 0.1 / 2 * 252))
+    assert (s.fees, s.trades, s.profit_factor) == (1.5, 3, 2.0)
+    assert s.expectancy == pytest.approx(5 / 3)
+    assert s.calmar == pytest.approx(s.cagr / 0.1)
+    assert s.sharpe == pytest.approx((s.sharpe_low + s.sharpe_high) / 2)
+
+
+def test_the_tail_ratio_is_gains_over_losses():
+    "Of -20 % .. 40 % in even steps the 5 % quantile is -17 % and the 95 % quantile 37 %."
+    assert metrics.tail_ratio(np.linspace(-0.2, 0.4, 61)) == pytest.approx(37 / 17)
+
+
 @given(st.floats(-0.5, 0.5), st.integers(2, 5000), st.floats(-2, 2), st.floats(0, 10))
 def test_the_error_is_the_textbook_formula(ratio, n, skew, room):
     kurtosis = 1 + skew**2 + room

@@ -1,0 +1,89 @@
+from datetime import UTC, datetime, timedelta
+from fractions import Fraction
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from argo_alpine.backtest import backtest
+from argo_alpine.domain import Fill, Portfolio
+from argo_alpine.engine import Policy
+from argo_alpine.fills import FillPolicy
+from argo_alpine.portfolio import booked, settle
+from argo_alpine.risk import RiskPolicy
+from tests.test_parity import QUICK, a_market, market_costs, some_readings
+
+NOW = datetime(2024, 3, 1, 15, tzinfo=UTC)
+prices = st.integers(100, 50_000).map(lambda cents: cents / 100)
+fills = st.lists(
+    st.tuples(st.sampled_from(["A", "B"]), st.integers(-50, 50).filter(bool), prices), max_size=30
+)
+
+
+def book_all(sequence, fee=1.0):
+    """Book fills one after the other; one that passes through zero is split, as a broker does."""
+    portfolio, trades, paid = Portfolio(cash=10_000.0, positions={}), [], []
+    for i, (symbol, quantity, price) in enumerate(sequence):
+        held = portfolio.positions[symbol].quantity if symbol in portfolio.positions else 0
+        crosses = held * quantity < 0 and abs(quantity) > abs(held)
+        parts = [-held, quantity + held] if crosses else [quantity]
+        for part in parts:
+            fill = Fill(symbol, float(part), price, fee, NOW + timedelta(minutes=i), "entry")
+            portfolio, trade = booked(portfolio, fill)
+            trades += [trade] if trade else []
+            paid.append(fee)
+    return portfolio, trades, paid
+
+
+@given(fills)
+def test_no_sequence_of_fills_makes_or_loses_money(sequence):
+    portfolio, trades, paid = book_all(sequence)
+    last = {symbol: price for symbol, _, price in sequence}
+    worth = portfolio.cash + sum(p.quantity * last[s] for s, p in portfolio.positions.items())
+    open_gain = sum(
+        p.quantity * (last[s] - p.price) - p.fees for s, p in portfolio.positions.items()
+    )
+    assert abs(worth - 10_000.0 - sum(t.pnl for t in trades) - open_gain) < 1e-6
+    assert abs(sum(t.fees for t in trades) + sum(
+        p.fees for p in portfolio.positions.values()) - sum(paid)) < 1e-9  # fmt: skip
+
+
+@given(fills)
+def test_positions_are_the_sum_of_fills(sequence):
+    portfolio, _, _ = book_all(sequence)
+    for symbol in ("A", "B"):
+        total = sum(quantity for name, quantity, _ in sequence if name == symbol)
+        position = portfolio.positions.get(symbol)
+        assert (position.quantity if position else 0) == total
+
+
+@given(st.integers(1, 1000), prices, prices)
+def test_a_short_earns_exactly_what_a_long_loses(quantity, bought, sold):
+    _, _, long = settle(float(quantity), bought, -float(quantity), sold)
+    _, _, short = settle(-float(quantity), bought, float(quantity), sold)
+    assert long == -short
+    exact = quantity * (Fraction(sold) - Fraction(bought))
+    assert abs(Fraction(long) - exact) < Fraction(1, 10**6)
+
+
+@given(st.integers(0, 2**32 - 1), st.sampled_from([0.01, 0.04]), market_costs)
+def test_a_backtest_conserves_cash_and_positions(seed, wildness, costs):
+    bars = a_market(seed, 60, ("A", "B", "C"), wildness)
+    policy = Policy(indicators=QUICK, risk=RiskPolicy(drawdown_pct=90.0))
+    run = backtest(bars, policy, costs, some_readings(seed, bars), keep_log=True)
+    open_fees = run.paid["fees"] - run.trades["fees"].sum()
+    earned = run.trades["pnl"].sum() + run.holdings["unrealised"].sum()
+    left = run.equity[-1] - 100_000.0 - earned + run.paid["borrow"] + open_fees
+    assert abs(left) < 0.005
+
+
+def test_a_sign_error_would_be_noticed():
+    """Positive control: the sum of a wrongly signed short does not come out."""
+    bars = a_market(3, 250, ("A", "B", "C"), 0.02)
+    run = backtest(bars, Policy(indicators=QUICK), FillPolicy(), some_readings(3, bars))
+    shorts = run.trades["direction"] == "SHORT"
+    assert shorts.any()
+    wrong = np.where(shorts, -run.trades["pnl"], run.trades["pnl"]).sum()
+    earned = run.trades["pnl"].sum() + run.holdings["unrealised"].sum() - run.paid["borrow"]
+    assert abs(run.equity[-1] - 100_000.0 - earned) < 0.005
+    assert abs(wrong - run.trades["pnl"].sum()) > 1.0
