@@ -9,7 +9,7 @@ __all__ = ['BOOK', 'SLOT', 'TRADE', 'LOG', 'SILENT_BAR', 'TOO_SMALL', 'LEGS', 'M
            'Backtest', 'backtest_table', 'trades_frame', 'holdings_frame', 'reasons_frame', 'coverage_frame',
            'backtest', 'in_order', 'first_bar', 'result_of']
 
-# %% ../nbs/31_backtest.ipynb #2aa9e97d
+# %% ../nbs/31_backtest.ipynb #cf037166
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
@@ -41,7 +41,7 @@ from .indicators import fold, fresh
 from .portfolio import exposures, marks, settle, worth
 from .risk import REASONS, Snapshot, refusals, room, watch
 from .sizing import bracket, shares, size_pct
-from .votes import SOURCES, alpha_vantage_score, cast, lean, massive_score, surety
+from .votes import SOURCES, alpha_vantage_score, heard, lean, massive_score, surety
 
 # %% ../nbs/31_backtest.ipynb #0226525a
 class Market(NamedTuple):
@@ -361,16 +361,25 @@ def reflect_on(t: int, s: int, row: Numbers, market: Market, run: Run, rules: Ru
             run.slots[s], side, row.confidence, market.close[t, s], run.states[s].atr, rules.sizing
         )
 
-# %% ../nbs/31_backtest.ipynb #6f494edf
+# %% ../nbs/31_backtest.ipynb #b743c59e
 @compiled
 def obey(t: int, s: int, market: Market, run: Run, rules: Rules) -> None:
     "Take a given direction for a wish; 0 closes what is held."
     slot, target, held = run.slots[s], market.targets[t, s], run.quantities[s]
     if target == 0 and held != 0:  # a wish for nothing on the other side
-        wish(slot, -1 if held > 0 else 1, 10_000, market.close[t, s], np.nan, rules.sizing)
+        wish(
+            slot, -1 if held > 0 else 1, 10_000, market.close[t, s], run.states[s].atr, rules.sizing
+        )
         slot.size = 0.0
     elif target != 0 and target == target and not target * held > 0:
-        wish(slot, 1 if target > 0 else -1, 10_000, market.close[t, s], np.nan, rules.sizing)
+        wish(
+            slot,
+            1 if target > 0 else -1,
+            10_000,
+            market.close[t, s],
+            run.states[s].atr,
+            rules.sizing,
+        )
         slot.size = market.sizes[t, s]
 
 
@@ -407,25 +416,26 @@ def loop(start: int, market: Market, run: Run, rules: Rules) -> None:
             trade_bar(t, market, run, rules)
         close_bar(t, t >= start, market, run, rules)
 
-# %% ../nbs/31_backtest.ipynb #5f1116c3
+# %% ../nbs/31_backtest.ipynb #f84f5c49
 def openings(at: Ints) -> Ints:
     "When each bar opened, microseconds UTC."
     _, opens, closes = sessions.hours()
     place = np.minimum(np.searchsorted(closes, at), len(closes) - 1)
-    is_session = closes[place] == at
+    before = np.concatenate([[opens[0]], at[:-1]])  # the close of the bar before
+    is_session = (closes[place] == at) & (before <= opens[place])
     step = np.diff(at).min() if len(at) > 1 else 0
-    return np.where(is_session, opens[place], at - step)
+    return np.where(is_session, opens[place], np.maximum(at - step, before))
 
-# %% ../nbs/31_backtest.ipynb #ca860ab3
+# %% ../nbs/31_backtest.ipynb #d4dcae68
 def recorded(bars: Bars, readings: Sequence[Reading], policy: Policy) -> NDArray[np.int16]:
     "What X and Sonar said, as of each close: (n_bars, n_symbols, 2, 2), or empty."
     if not readings:
         return np.zeros((0, 0, 2, 2), np.int16)
     said = np.zeros((len(bars.at), len(bars.symbols), 2, 2), np.int16)
     for reading in sorted(readings, key=lambda r: r.at):
-        if reading.symbol not in bars.symbols or SOURCES.index(reading.source) < 2:
+        if reading.symbol not in bars.symbols or reading.source not in SOURCES[2:]:
             continue
-        vote = cast(reading, policy.votes, reading.at)
+        vote = heard(reading, policy.votes, reading.at)
         first, last = np.searchsorted(
             bars.at, [sessions.microseconds(t) for t in (reading.at, reading.expires)]
         )
@@ -602,7 +612,7 @@ def coverage_frame(run: Run) -> pd.DataFrame:
     columns = {"asked": asked, "voted": voted, "share": share}
     return pd.DataFrame(columns, index=pd.Index(SOURCES, name="source"))
 
-# %% ../nbs/31_backtest.ipynb #3d04229b
+# %% ../nbs/31_backtest.ipynb #721cbd9a
 def backtest(
     bars: Bars,
     policy: Policy | None = None,  # none: the defaults
@@ -616,6 +626,8 @@ def backtest(
 ) -> Backtest:
     "What the policy would have done with these bars. *Raises* `InvalidBars`, `InvalidPolicy`."
     policy, costs, empty = policy or Policy(), costs or FillPolicy(), np.zeros((0, 0))
+    if (targets is None) != (sizes is None):
+        raise InvalidPolicy("targets and sizes go together: give both, or neither")
     bars, given = in_order(bars, [empty if a is None else a for a in (targets, sizes)])
     first = first_bar(bars, start)
     if not cash > 0:

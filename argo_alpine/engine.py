@@ -6,7 +6,7 @@
 __all__ = ['WEIGHTS', 'WHY', 'NEW_YORK', 'WAITS', 'Policy', 'signal_id', 'order_id', 'outcome', 'weighed', 'signal_of', 'reflect',
            'exchange_date', 'caught_up', 'snapshot', 'in_group', 'pursue', 'order_of', 'act', 'decide']
 
-# %% ../nbs/24_engine.ipynb #bbe224ba
+# %% ../nbs/24_engine.ipynb #c9334a46
 from base64 import b32encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -20,6 +20,7 @@ from argo_alpine.domain import (
     Consensus,
     Decision,
     Direction,
+    InvalidPolicy,
     Mode,
     Moment,
     Order,
@@ -38,9 +39,9 @@ from .indicators import IndicatorPolicy
 from .portfolio import booked, exposures, holdings, marked
 from .risk import RiskPolicy, Snapshot, assess, watch
 from .sizing import SizingPolicy, bracket, shares, size_pct
-from .votes import SOURCES, VotePolicy, cast
+from .votes import SOURCES, VotePolicy, heard
 
-# %% ../nbs/24_engine.ipynb #75c8d99c
+# %% ../nbs/24_engine.ipynb #ab640adb
 WEIGHTS = dict(zip(SOURCES, (4000, 2500, 2000, 1500), strict=True))
 
 
@@ -54,6 +55,13 @@ class Policy(Value):
     consensus: ConsensusPolicy = field(default_factory=lambda: ConsensusPolicy(WEIGHTS))
     risk: RiskPolicy = field(default_factory=RiskPolicy)
     sizing: SizingPolicy = field(default_factory=SizingPolicy)
+
+    def __post_init__(self) -> None:
+        if set(self.consensus.weights) != set(SOURCES):
+            raise InvalidPolicy(
+                f"consensus.weights must name {', '.join(SOURCES)}, "
+                f"was {', '.join(self.consensus.weights) or 'nothing'}; a weight of 0 silences a source"
+            )
 
     @property
     def version(self) -> str:
@@ -89,7 +97,7 @@ def outcome(
         return 4
     return 5 if held * side > 0 else 0
 
-# %% ../nbs/24_engine.ipynb #723cc080
+# %% ../nbs/24_engine.ipynb #5f1893a0
 def weighed(
     symbol: str,
     readings: Sequence[Reading],  # of all symbols
@@ -97,7 +105,7 @@ def weighed(
     policy: Policy,
 ) -> tuple[Consensus, int]:  # and why it was not carried, an index into `OBSTACLES`
     "Cast the votes on one symbol and weigh them."
-    votes = [cast(r, policy.votes, at) for r in readings if r.symbol == symbol]
+    votes = [heard(r, policy.votes, at) for r in readings if r.symbol == symbol]
     votes.sort(key=lambda vote: SOURCES.index(vote.source))
     result = consensus(votes, policy.consensus, at)
     _, spoken = pool(*ballots(votes, policy.consensus))
@@ -125,7 +133,7 @@ def signal_of(result: Consensus, bar: Bar, atr: float, expires: datetime, policy
         result,
     )
 
-# %% ../nbs/24_engine.ipynb #6bda7b07
+# %% ../nbs/24_engine.ipynb #fd0f36df
 def reflect(
     moment: Moment, book: Portfolio, policy: Policy
 ) -> tuple[Mapping[str, str], Mapping[str, Consensus], tuple[Signal, ...]]:
@@ -134,7 +142,7 @@ def reflect(
     ranges = {
         r.symbol: r.values["atr"]
         for r in moment.readings
-        if r.source == "massive" and r.expires > moment.at
+        if r.source == "massive" and r.at <= moment.at < r.expires and r.values.get("atr", 0) > 0
     }
     why, opinions, signals = {}, {}, []
     for symbol in sorted({*bars, *(r.symbol for r in moment.readings)}):

@@ -168,7 +168,7 @@ def fold_range(state: Numbers, rings: Floats, high: float, low: float, periods: 
     if state.bars >= periods.atr:
         state.atr = state.range
 
-# %% ../nbs/10_indicators.ipynb #0ed2182a
+# %% ../nbs/10_indicators.ipynb #3d4313b1
 @compiled
 def fold_flow(
     state: Numbers,
@@ -184,9 +184,10 @@ def fold_flow(
     state.money += money - replace_oldest(rings[3], state.bars, periods.flow, money)
     state.volume += volume - replace_oldest(rings[4], state.bars, periods.flow, volume)
     if state.bars + 1 >= periods.flow:
-        state.flow = state.money / state.volume if state.volume > 0 else 0.0
+        traded = rings[4][: periods.flow].max() > 0  # a running total leaves a residue, not a zero
+        state.flow = min(max(state.money / state.volume, -1.0), 1.0) if traded else 0.0
 
-# %% ../nbs/10_indicators.ipynb #315bd394
+# %% ../nbs/10_indicators.ipynb #37bec0f4
 @compiled
 def fold(
     state: Numbers,  # of one symbol, as in STATE; grows one bar older

@@ -124,17 +124,17 @@ def booked(portfolio: Portfolio, fill: Fill) -> tuple[Portfolio, Trade | None]:
     cash = portfolio.cash - fill.quantity * fill.price - fill.fee
     return replace(portfolio, cash=cash, positions=positions), trade
 
-# %% ../nbs/20_portfolio.ipynb #d7f7cb47
+# %% ../nbs/20_portfolio.ipynb #2b59fd8d
 @compiled
 def marks(
     equity: float,  # now
-    before: float,  # equity at the moment before; 0.0 before the first
+    before: float,  # equity at the moment before
     opening: float,
-    peak: float,
+    peak: float,  # 0.0 before the first moment
     is_new_day: bool,
 ) -> tuple[float, float]:  # opening, peak
     "The marks moved to this moment."
-    if before == 0.0:
+    if peak == 0.0:
         return equity, equity
     return (before if is_new_day else opening), max(peak, equity)
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from argo_alpine.backtest import Backtest
     from argo_alpine.metrics import Summary
 
@@ -304,13 +306,27 @@ def report(
     given = settings(context, context.args, known)
     values = {name: reports.parsed(known[name], text) for name, text in given.items()}
     folder = Path(out) if out else None
-    made = reports.render(
-        template, values, folder, lambda n, of, under: tell(f"  {n:>3}/{of}  {under}")
-    )
+    last = ""
+
+    def tick(cell: int, of: int, under: str) -> None:
+        nonlocal last
+        if under != last:
+            tell(f"  {cell:>3}/{of}  {under}")
+        last = under
+
+    made = reports.render(template, values, folder, tick)
     if json:
         say({"page": str(made.page), "metrics": made.metrics, "manifest": made.manifest})
     else:
-        print(made.page)
+        print(f"The report is at {near(made.page)}")
+
+
+def near(path: "Path") -> str:
+    """A path as seen from here, where it lies below."""
+    from pathlib import Path
+
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
 @app.command()
