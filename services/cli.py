@@ -354,6 +354,8 @@ def lab(
         raise typer.Exit(1)
     command = [sys.executable, "-m", "jupyterlab", str(nbs), "--ServerApp.ip=127.0.0.1"]
     command += [f"--ServerApp.port={port}", *(() if browser else ("--no-browser",))]
+    if os.geteuid() == 0:  # containers run as root; loopback and a token guard the server
+        command.append("--allow-root")
     if json:
         say({"command": command, "ip": "127.0.0.1", "port": port})
     sys.stdout.flush()
