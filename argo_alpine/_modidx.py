@@ -133,6 +133,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                     'argo_alpine.engine.decide': ('engine.html#decide', 'argo_alpine/engine.py'),
                                     'argo_alpine.engine.exchange_date': ('engine.html#exchange_date', 'argo_alpine/engine.py'),
                                     'argo_alpine.engine.in_group': ('engine.html#in_group', 'argo_alpine/engine.py'),
+                                    'argo_alpine.engine.is_answer': ('engine.html#is_answer', 'argo_alpine/engine.py'),
                                     'argo_alpine.engine.order_id': ('engine.html#order_id', 'argo_alpine/engine.py'),
                                     'argo_alpine.engine.order_of': ('engine.html#order_of', 'argo_alpine/engine.py'),
                                     'argo_alpine.engine.outcome': ('engine.html#outcome', 'argo_alpine/engine.py'),

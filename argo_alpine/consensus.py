@@ -74,7 +74,7 @@ def belief(pooled: int, spoken: int) -> int:
     "Confidence in hundredths of a percent, of the side that leads, rounded down."
     return max(pooled, 10_000 * spoken - pooled) // spoken if spoken else 0
 
-# %% ../nbs/21_consensus.ipynb #9bb6dc7a
+# %% ../nbs/21_consensus.ipynb #2743ce82
 @dataclass(frozen=True, slots=True)
 class ConsensusPolicy:
     "How much each source counts, and what carries an election."
@@ -84,10 +84,10 @@ class ConsensusPolicy:
     quorum: float = 50.0  # percent of the weight
 
     def __post_init__(self) -> None:
-        total = sum(self.weights.values())
-        if total != 10_000 or min(self.weights.values()) < 0:
+        total, parts = sum(self.weights.values()), self.weights.values()
+        if total != 10_000 or not all(isinstance(w, int) and w >= 0 for w in parts):
             raise InvalidPolicy(
-                "consensus.weights must be basis points of at least 0 that sum to 10000, "
+                "consensus.weights must be whole basis points of at least 0 that sum to 10000, "
                 f"summed to {total}: {dict(self.weights)}"
             )
         check_range("consensus.threshold", self.threshold, 50.01, 100)

@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['WEIGHTS', 'WHY', 'NEW_YORK', 'WAITS', 'Policy', 'signal_id', 'order_id', 'outcome', 'weighed', 'signal_of', 'reflect',
-           'exchange_date', 'caught_up', 'snapshot', 'in_group', 'pursue', 'order_of', 'act', 'decide']
+           'exchange_date', 'caught_up', 'is_answer', 'snapshot', 'in_group', 'pursue', 'order_of', 'act', 'decide']
 
-# %% ../nbs/24_engine.ipynb #c9334a46
+# %% ../nbs/24_engine.ipynb #e8f8d438
+import math
 from base64 import b32encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,6 +17,7 @@ from zoneinfo import ZoneInfo
 
 from .consensus import OBSTACLES, ConsensusPolicy, ballots, consensus, obstacle, pool
 from argo_alpine.domain import (
+    Account,
     Bar,
     Consensus,
     Decision,
@@ -156,7 +158,7 @@ def reflect(
             signals.append(signal_of(opinions[symbol], bars[symbol], ranges[symbol], until, policy))
     return why, opinions, tuple(signals)
 
-# %% ../nbs/24_engine.ipynb #c522b774
+# %% ../nbs/24_engine.ipynb #8cfa5c42
 NEW_YORK = ZoneInfo("America/New_York")
 
 
@@ -173,13 +175,21 @@ def caught_up(
     for fill in moment.fills:
         book, trade = booked(book, fill)
         trades += [trade] if trade else []
+    if not is_answer(moment.account):
+        return book, tuple(trades)
     book = marked(book, moment.account.equity, exchange_date(moment.at))
     days = (moment.at - book.halted).days if book.halted else 0
     mode, peak = watch(int(book.mode), book.equity, book.peak, days, numbers(policy.risk))
-    halted = (book.halted or moment.at) if mode == Mode.HALTED else None
+    began = book.halted if book.mode == Mode.HALTED else moment.at  # an operator's has no date
+    halted = began if mode == Mode.HALTED else None
     return replace(book, mode=Mode(mode), peak=peak, halted=halted), tuple(trades)
 
-# %% ../nbs/24_engine.ipynb #e9f20263
+
+def is_answer(account: Account) -> bool:
+    "Whether the broker said something about equity; a failed query is never an empty answer."
+    return math.isfinite(account.equity) and account.equity != 0
+
+# %% ../nbs/24_engine.ipynb #8bbe2d6a
 def snapshot(
     signal: Signal,
     moment: Moment,
@@ -219,7 +229,7 @@ def snapshot(
         mode=book.mode,
         is_open=moment.is_open,
         is_allowed=not limits.allowed or signal.symbol in limits.allowed,
-        is_active=moment.account.active,
+        is_active=moment.account.active and is_answer(moment.account),
         is_known=name in book.sent,
     )
 
