@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from .domain import Numbers, check_range, compiled
 
-# %% ../nbs/30_fills.ipynb #3a7944c6
+# %% ../nbs/30_fills.ipynb #bbde1f79
 @dataclass(frozen=True, slots=True)
 class FillPolicy:
     "What the market takes, and how a bar is read."
@@ -29,6 +29,13 @@ class FillPolicy:
         for name in self.__slots__:
             if name != "stop_first":
                 check_range(f"fills.{name}", getattr(self, name), 0, 10_000)
+        # a sale must bring something
+        check_range(
+            "fills.slippage_bps plus half of spread_bps",
+            self.slippage_bps + self.spread_bps / 2,
+            0,
+            9_999,
+        )
 
 # %% ../nbs/30_fills.ipynb #22f2c6f1
 @compiled

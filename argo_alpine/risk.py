@@ -8,15 +8,24 @@ __all__ = ['REASONS', 'LATCHED', 'MODE', 'CLOSED', 'SYMBOL', 'PRICE', 'ACCOUNT',
            'power_room', 'exposure_room', 'money_reasons', 'is_drawn_down', 'watch', 'price_reasons', 'refusals',
            'room', 'reasons_of', 'assess']
 
-# %% ../nbs/22_risk.ipynb #5cb4b984
+# %% ../nbs/22_risk.ipynb #13ba6cbc
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from .domain import Budget, Numbers, Refusal, Value, check_range, compiled, numbers
+from argo_alpine.domain import (
+    Budget,
+    InvalidPolicy,
+    Numbers,
+    Refusal,
+    Value,
+    check_range,
+    compiled,
+    numbers,
+)
 
-# %% ../nbs/22_risk.ipynb #99e41aa8
+# %% ../nbs/22_risk.ipynb #4a457ff6
 @dataclass(frozen=True, slots=True)
 class RiskPolicy:
     "What may never be exceeded."
@@ -45,6 +54,8 @@ class RiskPolicy:
             check_range(f"risk.{name}_pct", getattr(self, f"{name}_pct"), 0, 100)
         for name in ("gross_pct", "net_pct", "group_limit"):
             check_range(f"risk.{name}", getattr(self, name), 0, 10_000)
+        if isinstance(self.allowed, str):
+            raise InvalidPolicy(f"risk.allowed must be a tuple of symbols, was {self.allowed!r}")
 
 # %% ../nbs/22_risk.ipynb #de5f5e05
 @dataclass(frozen=True, slots=True)
@@ -145,12 +156,13 @@ def watch(
         return 0, equity
     return (2 if is_drawn_down(equity, peak, limits) else mode), peak
 
-# %% ../nbs/22_risk.ipynb #7f6f8bbc
+# %% ../nbs/22_risk.ipynb #95f3eac3
 @compiled
 def price_reasons(seen: Numbers, limits: Numbers) -> int:
     "Reasons that lie in the distance from the price that was decided on."
     reasons = 0
-    reasons |= 0 if abs(seen.price - seen.close) <= seen.close * limits.collar_pct / 100 else COLLAR
+    close, price = np.rint(seen.close * 10_000), np.rint(seen.price * 10_000)  # whole numbers
+    reasons |= 0 if 100 * abs(price - close) <= close * limits.collar_pct else COLLAR
     beyond_stop = seen.side * (seen.price - seen.stop) <= 0
     beyond_target = seen.side * (seen.target - seen.price) <= 0
     return reasons | (GAPPED if beyond_stop or beyond_target else 0)
