@@ -110,7 +110,9 @@ class Rehearsal:
             charge = fee(quantity, price, self.knobs)
             signal = order.signal if order.leg == "entry" else None
             at = self.opened[t]
-            self.fills.append(Fill(order.symbol, quantity, price, charge, at, order.leg, signal))
+            self.fills.append(
+                Fill(order.symbol, quantity, price, charge, at, order.leg, signal, order.id)
+            )
         return any(order.leg == "close" for order in orders)
 
     def tell(self) -> None:
