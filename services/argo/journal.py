@@ -1,0 +1,204 @@
+"""The journal read again: is it whole, where does the book stand, does it replay?"""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+import argo_alpine
+from argo_alpine.domain import (
+    Bar,
+    Entry,
+    InvalidJournal,
+    Moment,
+    Portfolio,
+    Reading,
+    canonical,
+    chained,
+    compiled_folder,
+    digest,
+    parsed,
+    plain,
+)
+from argo_alpine.engine import Policy, decide
+from services.argo import store
+from services.argo.tape import Tape
+
+
+def build() -> str:
+    """A digest of the sources that decide."""
+    return compiled_folder(Path(argo_alpine.__file__).parent).name.removeprefix("numba-")
+
+
+def verified(session: Session) -> int:
+    """How many entries there are, each following from the one before.
+
+    *Raises* `InvalidJournal`.
+    """
+    last, count = None, 0
+    for entry in store.read_journal(session):
+        if wrong := flaw(last, entry):
+            raise InvalidJournal(f"entry {entry.seq}: {wrong}; restore the book from a backup")
+        last, count = entry, count + 1
+    return count
+
+
+def flaw(last: Entry | None, entry: Entry) -> str:
+    """Why an entry cannot follow another; empty when it can."""
+    due = chained(last, entry.kind, entry.at, entry.recorded_at, {})
+    if (entry.seq, entry.previous) != (due.seq, due.previous):
+        return f"previous: it does not follow entry {due.seq - 1}"
+    content = (entry.seq, entry.kind, entry.at, entry.body, entry.previous)
+    return "" if digest(content) == entry.id else "id: its content was changed after it was written"
+
+
+def revived(session: Session) -> Portfolio | None:
+    """The book as of the last decision; None before the first start."""
+    last = store.last_entry(session, "moment") or store.last_entry(session, "start")
+    if last is None:
+        return None
+    body = json.loads(last.body)
+    book: Portfolio = parsed(Portfolio, body.get("decision", body)["portfolio"])
+    return book
+
+
+@dataclass(frozen=True, slots=True)
+class Divergence:
+    """Where a replay and the record part."""
+
+    seq: int
+    field: str
+    recorded: str
+    replayed: str
+
+    def __str__(self) -> str:
+        return f"entry {self.seq}, {self.field}: recorded {self.recorded}, replayed {self.replayed}"
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """What a replay found."""
+
+    entries: int
+    decisions: int  # identical ones
+    divergence: Divergence | None = None
+
+
+@dataclass
+class Stage:
+    """What a replay knows so far."""
+
+    policy: Policy
+    tape: Tape
+    book: Portfolio
+    kept: list[Bar]
+
+
+def replayed(session: Session, tick: Callable[[int], None] = lambda _: None) -> Replay:
+    """Feed every recorded moment to `decide` again and compare; stops where they part."""
+    stage: Stage | None = None
+    last: Entry | None = None
+    bars = Ahead(store.read_bars(session))
+    decisions = entries = 0
+    for entry in store.read_journal(session):
+        body, parted = json.loads(entry.body), None
+        if entry.kind == "start":
+            stage, parted = restarted(stage, entry, body)
+        elif stage is not None:
+            used = list(bars.until(entry.seq))
+            stage.kept += stage.tape.extend(used)
+            if entry.kind == "moment":
+                parted = differs(session, stage, entry, body)
+                decisions += parted is None
+        if parted is None and (wrong := flaw(last, entry)):
+            name, _, why = wrong.partition(": ")
+            parted = Divergence(entry.seq, name, entry.id[:16], why)
+        if parted is not None:
+            return Replay(entries, decisions, parted)
+        last, entries = entry, entries + 1
+        tick(entries)
+    return Replay(entries, decisions)
+
+
+class Ahead:
+    """Rows in the order of the entries that used them first, taken as far as asked."""
+
+    def __init__(self, rows: Any) -> None:
+        self.rows = iter(rows)
+        self.next: tuple[int, Bar] | None = next(self.rows, None)
+
+    def until(self, seq: int) -> Iterator[Bar]:
+        """What had been used up to and with this entry."""
+        while self.next is not None and self.next[0] <= seq:
+            yield self.next[1]
+            self.next = next(self.rows, None)
+
+
+def restarted(
+    stage: Stage | None, entry: Entry, body: Any
+) -> tuple[Stage, Divergence | None]:  # and where its book differs from the one we had
+    """Begin again where a start says the book stood, as the engine itself did."""
+    book, policy = parsed(Portfolio, body["portfolio"]), parsed(Policy, body["policy"])
+    after = Stage(policy, Tape(body["symbols"], policy.indicators), book, [])
+    if stage is None:
+        return after, None
+    after.kept = stage.kept
+    after.tape.extend(stage.kept)
+    return after, difference(entry.seq, "portfolio", body["portfolio"], plain(stage.book))
+
+
+def differs(session: Session, stage: Stage, entry: Entry, body: Any) -> Divergence | None:
+    """Decide one moment again; where the outcome differs from the record."""
+    seen = []
+    for name in body["readings"]:
+        reading = store.find_reading(session, name)
+        if reading is None or digest(reading) != name:
+            return Divergence(entry.seq, "readings", name[:16], "not the reading that was kept")
+        if parted := mismatched(stage.tape, entry.seq, reading):
+            return parted
+        seen.append(reading)
+    moment = replace(parsed(Moment, body["moment"]), readings=tuple(seen))
+    for bar in moment.bars:
+        known = stage.tape.last.get(bar.symbol)
+        if parted := difference(entry.seq, f"moment.bars.{bar.symbol}", plain(bar), plain(known)):
+            return parted
+    decision = decide(moment, stage.book, stage.policy)
+    stage.book = decision.portfolio
+    return difference(entry.seq, "decision", body["decision"], plain(decision))
+
+
+def mismatched(tape: Tape, seq: int, reading: Reading) -> Divergence | None:
+    """Where a reading of ours does not follow from the bars that were kept."""
+    if reading.source != "massive":
+        return None
+    return difference(
+        seq,
+        f"readings.massive.{reading.symbol}",
+        plain(reading),
+        plain(tape.reading(reading.symbol)),
+    )
+
+
+def difference(seq: int, where: str, recorded: Any, replayed: Any) -> Divergence | None:
+    """The first field in which two plain values differ."""
+    if recorded == replayed:
+        return None
+    if isinstance(recorded, dict) and isinstance(replayed, dict):
+        for key in sorted({*recorded, *replayed}):
+            found = difference(seq, f"{where}.{key}", recorded.get(key), replayed.get(key))
+            if found:
+                return found
+    if isinstance(recorded, list) and isinstance(replayed, list) and len(recorded) == len(replayed):
+        for i, (a, b) in enumerate(zip(recorded, replayed, strict=True)):
+            if found := difference(seq, f"{where}.{i}", a, b):
+                return found
+    return Divergence(seq, where, shortened(recorded), shortened(replayed))
+
+
+def shortened(value: Any) -> str:
+    """A value as a few words."""
+    text = canonical(value)
+    return text if len(text) <= 80 else text[:77] + "..."

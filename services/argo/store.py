@@ -1,0 +1,478 @@
+"""Everything Argo remembers, in one SQLite file: tables, and the queries on them."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+from sqlalchemy import (
+    Column,
+    Date,
+    Float,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    and_,
+    func,
+    insert,
+    select,
+    update,
+)
+from sqlalchemy.dialects.sqlite import insert as upsert
+from sqlalchemy.orm import Session
+
+from argo_alpine.domain import (
+    Bar,
+    Decision,
+    Entry,
+    Fill,
+    Order,
+    Reading,
+    canonical,
+    chained,
+    digest,
+)
+from services.argo.ports import BrokerOrder, OrderState
+from services.argo.wire import loaded
+from services.common.db import UtcDateTime
+
+SCHEMA = 1  # PRAGMA user_version
+
+tables = MetaData()
+
+entries = Table(  # the journal: append-only, chained
+    "entries",
+    tables,
+    Column("seq", Integer, primary_key=True),
+    Column("kind", String, nullable=False, index=True),
+    Column("at", UtcDateTime, nullable=False),
+    Column("recorded_at", UtcDateTime, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("previous", String, nullable=False),
+    Column("id", String, nullable=False, unique=True),
+)
+readings = Table(  # append-only, named by content
+    "readings",
+    tables,
+    Column("digest", String, primary_key=True),
+    Column("source", String, nullable=False),
+    Column("symbol", String, nullable=False),
+    Column("at", UtcDateTime, nullable=False),
+    Column("body", Text, nullable=False),
+)
+bars = Table(  # append-only: what was used once is never restated
+    "bars",
+    tables,
+    Column("symbol", String, primary_key=True),
+    Column("at", UtcDateTime, primary_key=True),
+    *(Column(name, Float, nullable=False) for name in ("open", "high", "low", "close", "volume")),
+    Column("seq", Integer, nullable=False),  # the entry that used it first
+)
+decisions = Table(  # what became of each symbol, whenever a bar was decided
+    "decisions",
+    tables,
+    Column("seq", Integer, primary_key=True),
+    Column("symbol", String, primary_key=True),
+    Column("at", UtcDateTime, nullable=False),
+    Column("why", String, nullable=False),
+    Column("body", Text, nullable=False),
+)
+signals = Table(
+    "signals",
+    tables,
+    Column("id", String, primary_key=True),
+    Column("seq", Integer, nullable=False),
+    Column("at", UtcDateTime, nullable=False),
+    Column("symbol", String, nullable=False),
+    Column("body", Text, nullable=False),
+)
+intents = Table(  # orders we decided on, and where they are
+    "intents",
+    tables,
+    Column("id", String, primary_key=True),
+    Column("seq", Integer, nullable=False),
+    Column("symbol", String, nullable=False),
+    Column("leg", String, nullable=False),
+    Column("at", UtcDateTime, nullable=False),
+    Column("recorded_at", UtcDateTime, nullable=False),
+    Column("state", String, nullable=False, index=True),
+    Column("tries", Integer, nullable=False, default=0),
+    Column("tried_at", UtcDateTime),
+    Column("broker_id", String),
+    Column("filled", Float, nullable=False, default=0.0),
+    Column("average", Float, nullable=False, default=0.0),
+    Column("note", Text, nullable=False, default=""),
+    Column("told", Integer),  # the moment that was told of its end
+    Column("body", Text, nullable=False),
+)
+legs = Table(  # the broker's own orders that guard a position
+    "legs",
+    tables,
+    Column("broker_id", String, primary_key=True),
+    Column("intent", String, nullable=False, index=True),
+    Column("symbol", String, nullable=False),
+    Column("leg", String, nullable=False),
+    Column("price", Float, nullable=False),
+    Column("state", String, nullable=False),
+    Column("filled", Float, nullable=False, default=0.0),
+    Column("average", Float, nullable=False, default=0.0),
+)
+fills = Table(
+    "fills",
+    tables,
+    Column("n", Integer, primary_key=True),
+    Column("broker_id", String, nullable=False),
+    Column("at", UtcDateTime, nullable=False),
+    Column("told", Integer),  # the moment that booked it
+    Column("body", Text, nullable=False),
+)
+trades = Table(
+    "trades",
+    tables,
+    Column("n", Integer, primary_key=True),
+    Column("seq", Integer, nullable=False),
+    Column("closed", UtcDateTime, nullable=False),
+    Column("pnl", Float, nullable=False),
+    Column("body", Text, nullable=False),
+)
+equity = Table(
+    "equity",
+    tables,
+    Column("seq", Integer, primary_key=True),
+    Column("at", UtcDateTime, nullable=False),
+    Column("equity", Float, nullable=False),
+    Column("cash", Float, nullable=False),
+)
+outbox = Table(  # what subscribers must hear, in order
+    "outbox",
+    tables,
+    Column("n", Integer, primary_key=True),
+    Column("seq", Integer, nullable=False),
+    Column("kind", String, nullable=False),
+    Column("hash", String, nullable=False, unique=True),
+    Column("body", Text, nullable=False),
+    Column("sent_at", UtcDateTime),
+)
+meters = Table(
+    "meters",
+    tables,
+    Column("source", String, primary_key=True),
+    Column("day", Date, primary_key=True),
+    Column("calls", Integer, nullable=False),
+    Column("usd", Float, nullable=False),
+)
+notes = Table(  # small facts that change: heartbeat, breakers, governor
+    "notes",
+    tables,
+    Column("name", String, primary_key=True),
+    Column("body", Text, nullable=False),
+)
+
+APPEND_ONLY = (entries, readings, bars, decisions, signals, trades, equity)
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """An order of ours, and what is known of it."""
+
+    order: Order
+    state: str  # new, sending, unknown, unsent, or an `OrderState`
+    recorded_at: datetime
+    tries: int
+    tried_at: datetime | None
+    broker_id: str | None
+    filled: float  # signed, cumulative
+    average: float
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class Leg:
+    """A broker's order that guards one of our positions."""
+
+    broker_id: str
+    intent: str
+    symbol: str
+    leg: str  # target or stop
+    state: str
+    filled: float
+    average: float
+
+
+def create(session: Session) -> None:
+    """Make the tables, and forbid changes to history."""
+    connection = session.connection()
+    tables.create_all(connection)
+    for table in APPEND_ONLY:
+        for verb in ("UPDATE", "DELETE"):
+            connection.exec_driver_sql(
+                f"CREATE TRIGGER IF NOT EXISTS {table.name}_no_{verb.lower()} "
+                f"BEFORE {verb} ON {table.name} "
+                f"BEGIN SELECT RAISE(ABORT, '{table.name} is append-only'); END"
+            )
+    connection.exec_driver_sql(f"PRAGMA user_version={SCHEMA}")
+
+
+# The journal
+
+
+def entry_of(row: Any) -> Entry:
+    """A row of the journal as a value."""
+    return Entry(row.seq, row.kind, row.at, row.recorded_at, row.body, row.previous, row.id)
+
+
+def last_entry(session: Session, kind: str | None = None) -> Entry | None:
+    """The head of the journal, or the last of a kind."""
+    query = select(entries).order_by(entries.c.seq.desc()).limit(1)
+    row = session.execute(query.where(entries.c.kind == kind) if kind else query).first()
+    return entry_of(row) if row else None
+
+
+def read_journal(session: Session) -> Iterable[Entry]:
+    """Every entry, in order."""
+    for row in session.execute(select(entries).order_by(entries.c.seq)).yield_per(100):
+        yield entry_of(row)
+
+
+def append(session: Session, kind: str, at: datetime, recorded_at: datetime, body: object) -> Entry:
+    """Write the next entry of the journal."""
+    entry = chained(last_entry(session), kind, at, recorded_at, body)
+    row = {name: getattr(entry, name) for name in entries.columns.keys()}  # noqa: SIM118
+    session.execute(insert(entries).values(row))
+    return entry
+
+
+# What was seen
+
+
+def keep_readings(session: Session, seen: Iterable[Reading]) -> tuple[str, ...]:
+    """Keep readings under their digests; the same content is kept once."""
+    names = []
+    for reading in seen:
+        name = digest(reading)
+        row = {"digest": name, "body": canonical(reading), "at": reading.at}
+        row |= {"source": reading.source, "symbol": reading.symbol}
+        session.execute(upsert(readings).values(row).on_conflict_do_nothing())
+        names.append(name)
+    return tuple(names)
+
+
+def find_reading(session: Session, name: str) -> Reading | None:
+    """A reading by its digest."""
+    text = session.execute(select(readings.c.body).where(readings.c.digest == name)).scalar()
+    return None if text is None else loaded(Reading, text)
+
+
+def keep_bars(session: Session, seq: int, seen: Sequence[Bar]) -> None:
+    """Keep the bars that an entry was the first to use."""
+    names = ("symbol", "at", "open", "high", "low", "close", "volume")
+    rows = [{"seq": seq} | {name: getattr(bar, name) for name in names} for bar in seen]
+    if rows:
+        session.execute(insert(bars), rows)
+
+
+def read_bars(session: Session) -> Iterable[tuple[int, Bar]]:
+    """Every bar with the entry that used it first, in that order."""
+    query = select(bars).order_by(bars.c.seq, bars.c.at, bars.c.symbol)
+    for row in session.execute(query).yield_per(1000):
+        yield (
+            row.seq,
+            Bar(row.symbol, row.at, row.open, row.high, row.low, row.close, row.volume),
+        )
+
+
+def keep_decision(session: Session, entry: Entry, decision: Decision) -> None:
+    """What became of each symbol, the signals made and the trades closed, for those who ask."""
+    refused = {refusal.symbol: refusal.reasons for refusal in decision.refusals}
+    made = {signal.symbol: signal.id for signal in decision.signals}
+    for symbol, why in decision.why.items():
+        body: dict[str, object] = {"consensus": decision.consensus.get(symbol)}
+        body |= {"signal": made.get(symbol), "reasons": refused.get(symbol, ())}
+        row = {"seq": entry.seq, "symbol": symbol, "at": entry.at, "why": why}
+        session.execute(insert(decisions).values(row | {"body": canonical(body)}))
+    for signal in decision.signals:
+        row = {"id": signal.id, "seq": entry.seq, "at": signal.at, "symbol": signal.symbol}
+        text = canonical(signal)
+        session.execute(upsert(signals).values(row | {"body": text}).on_conflict_do_nothing())
+    for trade in decision.trades:
+        row = {"seq": entry.seq, "closed": trade.closed, "pnl": trade.pnl}
+        session.execute(insert(trades).values(row | {"body": canonical(trade)}))
+
+
+def keep_equity(session: Session, entry: Entry, worth: float, cash: float) -> None:
+    """What the account was worth when an entry was written."""
+    row = {"seq": entry.seq, "at": entry.at, "equity": worth, "cash": cash}
+    session.execute(insert(equity).values(row))
+
+
+# Orders and fills
+
+
+def add_intent(session: Session, seq: int, order: Order, recorded_at: datetime) -> None:
+    """Write down an order before anybody is told; one that was never sent may be meant again."""
+    row = {"id": order.id, "seq": seq, "symbol": order.symbol, "leg": order.leg, "at": order.at}
+    row |= {"recorded_at": recorded_at, "state": "new", "told": None, "body": canonical(order)}
+    again = upsert(intents).values(row | {"tries": 0, "filled": 0.0, "average": 0.0, "note": ""})
+    session.execute(
+        again.on_conflict_do_update(
+            index_elements=["id"], set_=row, where=intents.c.state == "unsent"
+        )
+    )
+
+
+def intent_of(row: Any) -> Intent:
+    """A row as a value."""
+    return Intent(
+        loaded(Order, row.body), row.state, row.recorded_at, row.tries, row.tried_at,
+        row.broker_id, row.filled, row.average, row.note,
+    )  # fmt: skip
+
+
+DONE = ("unsent", *(state.value for state in OrderState if state.is_final))
+
+
+def open_intents(session: Session) -> list[Intent]:
+    """Orders whose end is not known yet, oldest first."""
+    query = select(intents).where(intents.c.state.not_in(DONE)).order_by(intents.c.seq)
+    return [intent_of(row) for row in session.execute(query)]
+
+
+def find_intent(session: Session, name: str) -> Intent | None:
+    """One order of ours."""
+    row = session.execute(select(intents).where(intents.c.id == name)).first()
+    return intent_of(row) if row else None
+
+
+def last_entry_of(session: Session, symbol: str) -> Order | None:
+    """The last entry of a symbol of which anything was filled."""
+    query = select(intents.c.body).where(
+        and_(intents.c.symbol == symbol, intents.c.leg == "entry", intents.c.filled != 0)
+    )
+    text = session.execute(query.order_by(intents.c.seq.desc()).limit(1)).scalar()
+    return None if text is None else loaded(Order, text)
+
+
+def guards_of(session: Session, symbol: str) -> int:
+    """How many guards of our own a symbol has had; each needs an id of its own."""
+    query = select(func.count()).select_from(intents)
+    own = query.where(and_(intents.c.symbol == symbol, intents.c.leg == "protect"))
+    return int(session.execute(own).scalar_one())
+
+
+def set_intent(session: Session, name: str, **changes: object) -> None:
+    """Move an order to another state."""
+    session.execute(update(intents).where(intents.c.id == name).values(**changes))
+
+
+def leg_of(row: Any) -> Leg:
+    """A row as a value."""
+    return Leg(row.broker_id, row.intent, row.symbol, row.leg, row.state, row.filled, row.average)
+
+
+def keep_leg(session: Session, intent: str, leg: BrokerOrder) -> None:
+    """Remember a guard when it is first seen."""
+    row: dict[str, object] = {"broker_id": leg.id, "intent": intent, "symbol": leg.symbol}
+    row |= {
+        "leg": leg.leg,
+        "price": leg.price,
+        "state": OrderState.OPEN,
+        "filled": 0.0,
+        "average": 0.0,
+    }
+    session.execute(upsert(legs).values(row).on_conflict_do_nothing())
+
+
+def open_legs(session: Session, symbol: str | None = None) -> list[Leg]:
+    """Guards that may still be filled."""
+    query = select(legs).where(legs.c.state.not_in(DONE))
+    query = query.where(legs.c.symbol == symbol) if symbol else query
+    return [leg_of(row) for row in session.execute(query)]
+
+
+def find_leg(session: Session, broker_id: str) -> Leg | None:
+    """One guard, by the broker's id."""
+    row = session.execute(select(legs).where(legs.c.broker_id == broker_id)).first()
+    return leg_of(row) if row else None
+
+
+def set_leg(session: Session, broker_id: str, **changes: object) -> None:
+    """Move a guard to another state."""
+    session.execute(update(legs).where(legs.c.broker_id == broker_id).values(**changes))
+
+
+def add_fill(session: Session, broker_id: str, fill: Fill) -> None:
+    """Write down a fill that no moment knows yet."""
+    row: dict[str, object] = {"broker_id": broker_id, "at": fill.at, "body": canonical(fill)}
+    session.execute(insert(fills).values(row))
+
+
+def untold(session: Session) -> tuple[tuple[Fill, ...], tuple[str, ...], tuple[str, ...]]:
+    """Fills, ended orders and orders never sent that no moment was told of."""
+    query = select(fills.c.body).where(fills.c.told.is_(None)).order_by(fills.c.n)
+    news = tuple(loaded(Fill, text) for text in session.execute(query).scalars())
+    ended = select(intents.c.id, intents.c.state).where(
+        and_(intents.c.told.is_(None), intents.c.state.in_(DONE))
+    )
+    rows = session.execute(ended.order_by(intents.c.seq, intents.c.id)).all()
+    gone = tuple(row.id for row in rows if row.state != "unsent")
+    return news, gone, tuple(row.id for row in rows if row.state == "unsent")
+
+
+def tell(session: Session, seq: int, ended: Sequence[str]) -> None:
+    """Mark as told what the moment of this entry was told."""
+    session.execute(update(fills).where(fills.c.told.is_(None)).values(told=seq))
+    session.execute(update(intents).where(intents.c.id.in_(ended)).values(told=seq))
+
+
+# What subscribers must hear
+
+
+def announce(session: Session, entry: Entry, kind: str, body: object) -> None:
+    """Put a message into the outbox, in the transaction of what it is about."""
+    text = canonical(body)
+    row = {"seq": entry.seq, "kind": kind, "hash": digest((entry.id, kind, text)), "body": text}
+    session.execute(insert(outbox).values(row))
+
+
+# Small facts
+
+
+def keep_note(session: Session, name: str, body: Mapping[str, object]) -> None:
+    """Write down a fact that may change."""
+    row = {"name": name, "body": canonical(body)}
+    session.execute(
+        upsert(notes).values(row).on_conflict_do_update(index_elements=["name"], set_=row)
+    )
+
+
+def find_note(session: Session, name: str) -> Mapping[str, Any]:
+    """A fact that may change; empty when it was never written."""
+    text = session.execute(select(notes.c.body).where(notes.c.name == name)).scalar()
+    return {} if text is None else loaded(dict, text)
+
+
+def used(session: Session, source: str, day: date) -> tuple[int, float]:
+    """Calls and US dollars a source has used on a day."""
+    query = select(meters.c.calls, meters.c.usd).where(
+        and_(meters.c.source == source, meters.c.day == day)
+    )
+    row = session.execute(query).first()
+    return (row.calls, row.usd) if row else (0, 0.0)
+
+
+def use(session: Session, source: str, day: date, calls: int, usd: float) -> None:
+    """Add to what a source has used."""
+    row: dict[str, object] = {"source": source, "day": day, "calls": calls, "usd": usd}
+    more = {"calls": meters.c.calls + calls, "usd": meters.c.usd + usd}
+    session.execute(
+        upsert(meters)
+        .values(row)
+        .on_conflict_do_update(index_elements=["source", "day"], set_=more)
+    )
+
+
+def count(session: Session, table: Table) -> int:
+    """Rows of a table."""
+    return int(session.execute(select(func.count()).select_from(table)).scalar_one())
