@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from argo_alpine.bars import Bars, load, one_bar
@@ -25,6 +25,7 @@ from services.common.db import Writer
 from tests.clocks import ManualClock
 
 SYMBOLS = ("AAPL", "IBM", "MSFT", "GOOG")
+FIRST = datetime(2005, 3, 1, 21, tzinfo=UTC)
 SOURCES = ("massive", "alpha_vantage", "x_sentiment", "sonar")
 
 
@@ -125,7 +126,7 @@ class Stage:
     """Real prices, four sources, one engine on a clock that is moved by hand."""
 
     path: Path
-    first: datetime = datetime.fromisoformat("2005-03-01T21:00:00+00:00")
+    first: datetime = FIRST
     policy: Policy = field(default_factory=Policy)
     auto_execute: bool = True
     patience: float = 0.0
