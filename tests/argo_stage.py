@@ -1,9 +1,10 @@
 """A market, a broker and an engine in one process: days pass in milliseconds."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 from argo_alpine.bars import Bars, load, one_bar
@@ -63,14 +64,14 @@ class FakeBroker:
             self.meant[order.id] = order
             legs = self.legs(order) if order.leg != "close" else ()
             self.placed[order.id] = BrokerOrder(
-                f"b-{order.id}", order.id, order.symbol, order.quantity, 0.0, float("nan"),
+                f"b-{order.id}", order.id, order.symbol, float(order.quantity), 0.0, float("nan"),
                 OrderState.OPEN, self.time.market(), legs=legs,
             )  # fmt: skip
         return self.placed[order.id]
 
     def legs(self, order: Order) -> tuple[BrokerOrder, ...]:
         prices = {"target": order.signal.target, "stop": order.signal.stop}
-        quantity = -order.quantity if order.leg == "entry" else order.quantity
+        quantity = float(-order.quantity if order.leg == "entry" else order.quantity)
         return tuple(
             BrokerOrder(
                 f"b-{order.id}-{leg}", "", order.symbol, quantity, 0.0, float("nan"),
@@ -130,6 +131,7 @@ class Stage:
     policy: Policy = field(default_factory=Policy)
     auto_execute: bool = True
     patience: float = 0.0
+    history: int = 10_000  # bars before the first day; fewer make a faster start
 
     def __post_init__(self) -> None:
         self.bars: Bars = load([*SYMBOLS])
@@ -160,7 +162,7 @@ class Stage:
         return tuple(
             one_bar(self.bars, i, s)
             for s, _ in enumerate(self.bars.symbols)
-            for i in range(t)
+            for i in range(max(0, t - self.history), t)
             if self.bars.close[i, s] == self.bars.close[i, s]
         )
 
@@ -197,20 +199,27 @@ class Stage:
             self.board.put(source, Harvest(readings=(reading,)))
 
     def day(self) -> None:
-        """After the close of day t, then the open, middle and end of the next."""
-        self.close()
-        self.engine.cycle()
+        """After the close of day t, then the open, low, high and last price of the next."""
+        for step in self.steps():
+            step()
+            self.engine.cycle()
+
+    def steps(self) -> Iterator[Callable[[], None]]:
+        """What happens outside, one thing before each cycle."""
+        yield self.close
         self.t += 1
         session = session_at(self.clock.market() + timedelta(seconds=1))
-        for hours, price in (
-            (0.01, self.bars.open), (2, self.bars.low), (4, self.bars.high), (6, self.bars.close),
-        ):  # fmt: skip
-            self.at(session.open + timedelta(hours=hours))
-            self.quote(price[self.t])
-            self.engine.cycle()
-            self.clock.move(3.0)
-            self.quote(price[self.t])
-            self.engine.cycle()
+        assert session is not None
+        prices = (self.bars.open, self.bars.low, self.bars.high, self.bars.close)
+        for hours, price in zip((0.01, 2, 4, 6), prices, strict=True):
+            for seconds in (0.0, 3.0):
+                when = session.open + timedelta(hours=hours, seconds=seconds)
+                yield partial(self.say, when, price[self.t])
+
+    def say(self, when: datetime, prices: Sequence[float]) -> None:
+        """The market says a price for every symbol."""
+        self.at(when)
+        self.quote(prices)
 
 
 @contextmanager

@@ -28,7 +28,7 @@ from services.argo import store
 from services.argo.board import Board
 from services.argo.desk import Desk
 from services.argo.journal import build, revived, verified
-from services.argo.ports import BrokerAccount
+from services.argo.ports import BrokerAccount, BrokerOrder
 from services.argo.tape import Tape, last_close
 from services.common.clock import Clock
 from services.common.db import Writer
@@ -99,8 +99,9 @@ class Engine:
             verified(session)
             book = revived(session)
             kept = [bar for _, bar in store.read_bars(session)]
-        if not self.tape.last:
-            self.tape.extend(kept)
+        self.tape = Tape(self.plan.symbols, self.plan.policy.indicators)
+        self.tape.extend(kept)  # before anything a vendor says of the same days
+        self.fresh = self.tape.extend(self.fresh)
         at = self.clock.market()
         if book is None:
             book = Portfolio(cash=self.broker.account().cash, positions={})
@@ -152,6 +153,25 @@ class Engine:
             self.status, at=at, account=account, opinions=self.opinions(at, readings)
         )
         return error
+
+    def follow(self, news: Sequence[BrokerOrder]) -> None:
+        """Between cycles: hear what the broker said, ask about what is in flight.
+
+        *Raises* `Unavailable...` when there is no time or no broker.
+        """
+        if self.book is None:
+            return
+        at = self.tick()
+        for order in news:
+            self.desk.hear(order, at)
+        self.attend(at, is_due=self.clock.monotonic() - self.settled >= SETTLE)
+
+    def rest(self) -> None:
+        """Say in the journal that we stopped on purpose."""
+        if self.book is not None and self.at is not None:
+            with self.writer.transaction() as session:
+                self.note_head(store.append(session, "stop", self.at, self.clock.wall(), {}))
+        self.status = replace(self.status, state="stopped")
 
     def tick(self) -> datetime:
         """Market time. *Raises* `UnavailableBroker` when it went back."""

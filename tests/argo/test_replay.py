@@ -1,0 +1,108 @@
+"""Whatever was decided live is decided again from the journal, to the last bit."""
+
+import json
+import socket
+
+import pytest
+from sqlalchemy import text
+
+from argo_alpine.domain import InvalidJournal
+from services.argo.journal import replayed, verified
+from tests.argo_stage import staged
+
+
+@pytest.fixture(scope="module")
+def lived(tmp_path_factory):
+    """A book with more than 500 moments, one restart among them."""
+    path = tmp_path_factory.mktemp("lived") / "book.sqlite"
+    with staged(path, history=200) as stage:
+        for day in range(100):
+            stage.day()
+            if day == 50:
+                stage.restart()
+    return path
+
+
+@pytest.fixture
+def book(lived, tmp_path):
+    """A copy of that book to tamper with."""
+    copy = tmp_path / "book.sqlite"
+    copy.write_bytes(lived.read_bytes())
+    with staged(copy, history=0) as stage, stage.writer.transaction() as session:
+        for (name,) in session.execute(
+            text("select name from sqlite_master where type = 'trigger'")
+        ).all():
+            session.execute(text(f"drop trigger {name}"))
+        yield session
+
+
+def test_500_moments_replay_identically_without_a_network(book, monkeypatch):
+    def blocked(*_, **__):
+        raise AssertionError("a replay must not use the network")
+
+    monkeypatch.setattr(socket, "socket", blocked)
+    found = replayed(book)
+    assert found.divergence is None
+    assert found.decisions >= 500
+
+
+def changed(book, table, key, value, change):
+    """Change the JSON of one row."""
+    (body,) = book.execute(text(f"select body from {table} where {key} = :v"), {"v": value}).one()
+    content = json.loads(body)
+    change(content)
+    new = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    book.execute(text(f"update {table} set body = :b where {key} = :v"), {"b": new, "v": value})
+
+
+def first_seq(book, where):
+    return book.execute(text(f"select min(seq) from entries where {where}")).scalar_one()
+
+
+def test_one_changed_equity_names_the_entry_and_the_field(book):
+    seq = first_seq(book, "kind = 'moment' and seq > 300")
+    changed(book, "entries", "seq", seq, lambda e: e["moment"]["account"].update(equity="1234.5"))
+    parted = replayed(book).divergence
+    assert (parted.seq, parted.field) == (seq, "decision.portfolio.equity")
+
+
+def test_one_changed_quote_is_found_even_where_it_decides_nothing(book):
+    seq = first_seq(book, "kind = 'moment' and body like '%quotes\":[{%' and seq > 200")
+    changed(book, "entries", "seq", seq, lambda e: e["moment"]["quotes"][0].update(price="1.25"))
+    parted = replayed(book).divergence
+    assert parted is not None and parted.seq == seq
+    with pytest.raises(InvalidJournal, match=f"entry {seq}: id"):
+        verified(book)
+
+
+def test_one_changed_bar_is_found_where_it_was_first_used(book):
+    symbol, at, seq = book.execute(
+        text("select symbol, at, seq from bars where seq > 100 order by seq limit 1")
+    ).one()
+    book.execute(
+        text("update bars set close = close * 1.001 where symbol = :s and at = :a"),
+        {"s": symbol, "a": at},
+    )
+    parted = replayed(book).divergence
+    assert parted.seq == seq
+    assert parted.field.startswith(f"readings.massive.{symbol}")
+
+
+def test_one_changed_reading_is_found(book):
+    name = book.execute(text("select digest from readings where source = 'sonar'")).scalar()
+    changed(book, "readings", "digest", name, lambda r: r["values"].update(confidence="99.0"))
+    assert replayed(book).divergence.field == "readings"
+
+
+def test_a_removed_entry_is_found(book):
+    seq = first_seq(book, "kind = 'order' and seq > 150")
+    book.execute(text("delete from entries where seq = :s"), {"s": seq})
+    assert replayed(book).divergence.field == "previous"
+
+
+def test_a_changed_policy_is_found(book):
+    changed(
+        book, "entries", "seq", 0,
+        lambda e: e["policy"]["consensus"].update(threshold="74.0"),
+    )  # fmt: skip
+    assert replayed(book).divergence is not None
