@@ -488,7 +488,7 @@ def digest(value: object) -> str:
     "SHA-256 of the canonical spelling, 64 hexadecimal digits."
     return sha256(canonical(value).encode()).hexdigest()
 
-# %% ../nbs/00_domain.ipynb #58664f93
+# %% ../nbs/00_domain.ipynb #5b636301
 type_hints = cache(get_type_hints)
 
 
@@ -506,7 +506,7 @@ def parsed(
         if origin is Mapping:
             return {key: parsed(parts[1], v) for key, v in value.items()}
         if is_dataclass(kind):
-            hints = type_hints(kind)
+            hints = type_hints(cast(Any, kind))
             return cast(Any, kind)(**{name: parsed(hints[name], v) for name, v in value.items()})
         return parsed_leaf(kind, value)
     except (AttributeError, KeyError, TypeError, ValueError) as error:

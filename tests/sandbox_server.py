@@ -1,13 +1,16 @@
 """A whole sandbox in a thread of its own, on free ports, paused unless asked otherwise."""
 
 import asyncio
+import json
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 import requests
+from starlette.types import ASGIApp, Message
 
 from services.sandbox.app import Sandbox, open_sandbox
 from services.sandbox.world import World
@@ -77,3 +80,47 @@ def running(**options: Any) -> Iterator[Running]:
     assert not thread.is_alive(), "the sandbox did not stop"
     if failures:
         raise failures[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What an application answered."""
+
+    status: int
+    headers: dict[str, str]
+    content: bytes
+
+    def json(self) -> Any:
+        """The body as a value."""
+        return json.loads(self.content)
+
+
+def ask(
+    app: ASGIApp, path: str, key: str = "sandbox", method: str = "GET", body: object = None
+) -> Reply:
+    """One request to an application, without a network; the key goes wherever vendors look."""
+    url = urlsplit(path)
+    names = {"authorization": f"Bearer {key}", "host": "127.0.0.1:8600"}
+    names |= {"apca-api-key-id": key, "apca-api-secret-key": key}
+    names |= {"content-type": "application/json"}
+    headers = [(name.encode(), value.encode()) for name, value in names.items()]
+    where = {
+        "path": url.path,
+        "query_string": url.query.encode(),
+        "root_path": "",
+        "scheme": "http",
+    }
+    scope = {"type": "http", "method": method, "headers": headers, **where}
+    content = json.dumps(body).encode() if body is not None else b""
+    messages: list[Message] = []
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": content}
+
+    async def send(message: Message) -> None:
+        messages.append(message)
+
+    asyncio.run(app(scope, receive, send))  # type: ignore[arg-type]
+    told = {name.decode(): value.decode() for name, value in messages[0]["headers"]}
+    parts = b"".join(message.get("body", b"") for message in messages[1:])
+    return Reply(messages[0]["status"], told, parts)

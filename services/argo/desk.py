@@ -9,7 +9,6 @@ import structlog
 from sqlalchemy.orm import Session
 
 from argo_alpine.domain import (
-    Direction,
     Fill,
     Order,
     Portfolio,
@@ -53,6 +52,7 @@ class Desk:
 
     def __init__(self, broker: Broker, writer: Writer, clock: Clock, rules: Rules) -> None:
         self.broker, self.writer, self.clock, self.rules = broker, writer, clock, rules
+        self.known: dict[str, tuple[object, bool]] = {}  # broker id -> last heard, and is it ours
 
     # What became of orders
 
@@ -219,11 +219,7 @@ class Desk:
         """Whether no guard of this symbol holds shares any more; asks for it if one does."""
         with self.writer.transaction() as session:
             guards = [leg.broker_id for leg in store.open_legs(session, symbol)]
-            guards += [
-                intent.broker_id or ""
-                for intent in store.open_intents(session)
-                if intent.order.symbol == symbol and intent.order.leg == "protect"
-            ]
+            guards += store.own_guards(session, symbol)
         for guard in guards:
             self.cancel(guard)
         return not guards
@@ -245,26 +241,36 @@ class Desk:
     def is_busy(self) -> bool:
         """Whether anything of ours is with the broker."""
         with self.writer.transaction() as session:
-            sent = [i for i in store.open_intents(session) if i.state != "new"]
-            return bool(sent or store.open_legs(session))
+            return bool(store.moving(session) or store.guarded(session))
 
     def settle(self, at: datetime) -> Sequence[str]:
         """Ask the broker about every order that may have moved; the symbols of foreign ones."""
         with self.writer.transaction() as session:
-            intents, guards = store.open_intents(session), store.open_legs(session)
-        oldest = min((intent.order.at for intent in intents), default=at)
-        seen, foreign = set(), []
-        for order in self.broker.orders(oldest - LOOKBACK):
-            seen |= {order.id, *(leg.id for leg in order.legs)}
-            if not self.hear(order, at) and not order.state.is_final:
-                foreign.append(order.symbol)
-        asked = {i.order.id for i in intents if i.broker_id and i.broker_id not in seen}
+            sent, oldest = store.sent(session), store.oldest_open(session) or at
+            guards = store.open_legs(session)
+        listed = self.broker.orders(oldest - LOOKBACK)
+        self.known = {order.id: self.known[order.id] for order in listed if order.id in self.known}
+        ours = [self.hear_once(order, at) for order in listed]
+        seen = {o.id for order in listed for o in (order, *order.legs)}
+        asked = {name for name, broker_id in sent.items() if broker_id not in seen}
         asked |= {leg.intent for leg in guards if leg.broker_id not in seen}
         for name in sorted(asked)[:LOOKUPS]:
             found = self.broker.find(name)
             if found is not None:
                 self.hear(found, at)
-        return foreign
+        pairs = zip(listed, ours, strict=True)
+        return [
+            order.symbol for order, is_ours in pairs if not is_ours and not order.state.is_final
+        ]
+
+    def hear_once(self, order: BrokerOrder, at: datetime) -> bool:
+        """Hear of an order unless it says what it said the last time; False when not ours."""
+        news = [(o.state, o.filled) for o in (order, *order.legs)]
+        before, is_ours = self.known.get(order.id, (None, False))
+        if before != news:
+            is_ours = self.hear(order, at)
+            self.known[order.id] = (news, is_ours)
+        return is_ours
 
     def compare(self, at: datetime, book: Portfolio) -> Mapping[str, str]:
         """The symbols on which our book and the broker's differ, and how."""
@@ -272,26 +278,28 @@ class Desk:
         theirs = {s: p.quantity for s, p in self.broker.positions().items() if p.quantity}
         ours = self.holdings(book)
         with self.writer.transaction() as session:
-            moving = {intent.order.symbol for intent in store.open_intents(session)}
+            moving = store.moving(session)
         wrong = {
             symbol: f"we hold {ours.get(symbol, 0):g}, the broker says {theirs.get(symbol, 0):g}"
-            for symbol in sorted({*ours, *theirs})
-            if ours.get(symbol, 0.0) != theirs.get(symbol, 0.0) and symbol not in moving
+            for symbol in sorted({*ours, *theirs} - moving)
+            if ours.get(symbol, 0.0) != theirs.get(symbol, 0.0)
         }
         return {**{symbol: "an open order that is not ours" for symbol in foreign}, **wrong}
 
     def protect(self, at: datetime, book: Portfolio) -> None:
         """Give every position without a guard a stop and a target of its own."""
-        for symbol, quantity in sorted(self.holdings(book).items()):
-            with self.writer.transaction() as session:
-                moving = {intent.order.symbol for intent in store.open_intents(session)}
-                entry = store.last_entry_of(session, symbol)
-                if entry is None or symbol in moving or store.open_legs(session, symbol):
-                    continue
-                guards = store.guards_of(session, symbol)
-                name = order_id(entry.signal.id, "protect", guards)
-                order = Order(name, symbol, -int(quantity), at, "protect", entry.signal)
-                if entry.signal.direction != Direction(1 if quantity > 0 else -1):
-                    continue  # not what the last signal opened: a comparison will freeze it
-                row = store.append(session, "protect", at, self.clock.wall(), order)
-                store.add_intent(session, row.seq, order, self.clock.wall())
+        held = self.holdings(book)
+        with self.writer.transaction() as session:
+            bare = {*held} - store.moving(session) - store.guarded(session)
+            for symbol in sorted(bare):
+                self.guard(session, at, symbol, held[symbol])
+
+    def guard(self, session: Session, at: datetime, symbol: str, quantity: float) -> None:
+        """Write down a pair of exits for a position that lost its own."""
+        entry = store.last_entry_of(session, symbol)
+        if entry is None or entry.signal.direction * quantity <= 0:
+            return  # not what our last signal opened: a comparison freezes it
+        name = order_id(entry.signal.id, "protect", store.guards_of(session, symbol))
+        order = Order(name, symbol, -int(quantity), at, "protect", entry.signal)
+        row = store.append(session, "protect", at, self.clock.wall(), order)
+        store.add_intent(session, row.seq, order, self.clock.wall())

@@ -17,6 +17,7 @@ from sqlalchemy import (
     and_,
     func,
     insert,
+    not_,
     select,
     update,
 )
@@ -337,6 +338,48 @@ def open_intents(session: Session) -> list[Intent]:
     """Orders whose end is not known yet, oldest first."""
     query = select(intents).where(intents.c.state.not_in(DONE)).order_by(intents.c.seq)
     return [intent_of(row) for row in session.execute(query)]
+
+
+def moving(session: Session) -> set[str]:
+    """The symbols with an order of ours whose end is not known; a resting guard moves nothing."""
+    query = select(intents.c.symbol).where(intents.c.state.not_in(DONE))
+    rests = and_(intents.c.leg == "protect", intents.c.state == OrderState.OPEN)
+    return {*session.execute(query.where(not_(rests))).scalars()}
+
+
+def sent(session: Session) -> dict[str, str | None]:
+    """Orders the broker has and whose end is not known: our id, and the broker's."""
+    query = select(intents.c.id, intents.c.broker_id).where(
+        and_(intents.c.state.not_in(DONE), intents.c.broker_id.is_not(None))
+    )
+    return {row.id: row.broker_id for row in session.execute(query)}
+
+
+def oldest_open(session: Session) -> datetime | None:
+    """When the oldest order whose end is not known was decided."""
+    query = select(intents.c.at).where(intents.c.state.not_in(DONE))
+    return session.execute(query.order_by(intents.c.at).limit(1)).scalar()
+
+
+def own_guards(session: Session, symbol: str) -> list[str]:
+    """The broker's ids of exits we placed ourselves for a symbol and that still rest."""
+    query = select(intents.c.broker_id).where(
+        and_(
+            intents.c.symbol == symbol,
+            intents.c.leg == "protect",
+            intents.c.state.not_in(DONE),
+        )
+    )
+    return [name or "" for name in session.execute(query).scalars()]
+
+
+def guarded(session: Session) -> set[str]:
+    """The symbols whose position has an exit resting at the broker."""
+    theirs = select(legs.c.symbol).where(legs.c.state.not_in(DONE))
+    own = select(intents.c.symbol).where(
+        and_(intents.c.leg == "protect", intents.c.state.not_in(DONE))
+    )
+    return {*session.execute(theirs.union(own)).scalars()}
 
 
 def find_intent(session: Session, name: str) -> Intent | None:

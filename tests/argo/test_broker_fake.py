@@ -162,6 +162,7 @@ def raw_order(id: str, client_id: str, symbol: str, qty: float, side: str) -> di
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # or every answer waits 40 ms
     fake: FakeAlpaca
 
     def do_GET(self) -> None:

@@ -295,6 +295,12 @@ def test_configuring_again_lets_go_of_what_was_open(folder):
     assert len(logs.read(folder, lines=9)) == 1
 
 
+def test_a_level_of_a_library_is_read_as_one_of_ours(folder):
+    logs.configure(folder, "argo", ())
+    logging.getLogger("other").log(35, "odd")
+    assert [(x["level"], x["event"]) for x in logs.read(folder, lines=9)] == [("info", "odd")]
+
+
 def test_threads_write_whole_lines(folder):
     logs.configure(folder, "argo", ())
 

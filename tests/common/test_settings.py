@@ -397,6 +397,11 @@ def test_without_execution_any_broker_will_do():
     check_execution(Settings())
 
 
+def test_a_slash_at_the_end_of_a_base_url_is_dropped(write):
+    found = load_here(write({"sonar": {"base_url": "https://api.perplexity.ai/"}}))
+    assert found.sonar.base_url == "https://api.perplexity.ai"
+
+
 def test_settings_cannot_be_changed():
     with pytest.raises(ValueError, match="frozen"):
         Settings().trading.stop_pct = 9.0

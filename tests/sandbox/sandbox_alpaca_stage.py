@@ -1,5 +1,6 @@
 """A tiny world for the simulated Alpaca, a server around it, and the clients that visit."""
 
+import asyncio
 import queue
 import socket
 import threading
@@ -61,7 +62,7 @@ class Broker(Exchange):
         """Where orders stand."""
         return [self.order(i)["status"] for i in ids]
 
-    def shares(self, symbol: str = "AAPL") -> float:
+    def holds(self, symbol: str = "AAPL") -> float:
         """What is held."""
         return float(self.held(symbol))
 
@@ -167,9 +168,8 @@ def data(host: str) -> StockHistoricalDataClient:
 class Ear:
     """The official stream client in a thread of its own."""
 
-    def __init__(self, host: str, stage: Stage) -> None:
+    def __init__(self, host: str) -> None:
         self.updates: queue.Queue[Any] = queue.Queue()
-        self.before = len(stage.exchange.listeners)
         self.stream = TradingStream(
             "sandbox-key", "sandbox-secret", url_override=f"ws://{host}/alpaca/stream"
         )
@@ -200,14 +200,20 @@ class Ear:
         return [self.updates.get(timeout=PATIENCE) for _ in range(count)]
 
     def stop(self) -> None:
-        """Hang up; wakes the client with a last frame from nowhere."""
-        self.stream.stop()
+        """Hang up at once: the client itself would look only every five seconds."""
+        asyncio.run_coroutine_threadsafe(self.hang_up(), self.stream._loop)
+        self.thread.join(PATIENCE)
+
+    async def hang_up(self) -> None:
+        """In the client's own loop."""
+        await self.stream.stop_ws()
+        await self.stream.close()
 
 
 @contextmanager
-def listening(host: str, stage: Stage) -> Iterator[Ear]:
+def listening(host: str) -> Iterator[Ear]:
     """An ear for the time of a test."""
-    ear = Ear(host, stage)
+    ear = Ear(host)
     try:
         yield ear
     finally:
