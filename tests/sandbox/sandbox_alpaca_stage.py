@@ -113,7 +113,7 @@ class Stage:
 
     def known(self, symbol: str) -> Series:
         """Four days of which only those are shown that are over."""
-        ends, columns = closes(DAYS), np.array([[10.0, 11, 12, 13]] * 4)
+        ends, columns = closes(DAYS), np.array([[10.0, 11, 12, 13]] * 4)  # each day flat
         days = np.array(DAYS, "datetime64[D]").astype(np.int64)
         series = Series(symbol, ends, midnights(days), days, *columns, np.full(4, 1e6))
         now = int(self.at.timestamp() * 1e6)
@@ -145,7 +145,7 @@ def served(app: ASGIApp) -> Iterator[str]:
     thread = threading.Thread(target=server.run, args=([place],))
     thread.start()
     try:
-        yield "127.0.0.1:{}".format(place.getsockname()[1])
+        yield f"127.0.0.1:{place.getsockname()[1]}"
     finally:
         server.should_exit = True
         thread.join(PATIENCE)

@@ -22,8 +22,6 @@ from starlette.types import ASGIApp
 
 from tests.clocks import ManualClock
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:alpaca")
-
 
 @pytest.fixture
 def stage() -> Stage:
@@ -208,7 +206,7 @@ def test_the_latest_prices_parse(stage, host):
     assert trade["AAPL"].price == 103
     shot = client.get_stock_snapshot(StockSnapshotRequest(symbol_or_symbols="AAPL"))["AAPL"]
     assert (shot.daily_bar.open, shot.daily_bar.close) == (100, 103)
-    assert shot.previous_daily_bar.close == 13 and shot.latest_trade.price == 103
+    assert shot.previous_daily_bar.close == 12 and shot.latest_trade.price == 103
     raw = requests.get(
         f"http://{host}/alpaca/v2/stocks/snapshots?symbols=ZZZZ", headers=KEYS, timeout=10
     )
@@ -238,7 +236,9 @@ def test_a_refusal_is_worded_as_the_vendor_does(host, method, path, body, status
     assert message in reply.json()["message"]
 
 
-@pytest.mark.parametrize("headers", [{}, {**KEYS, "APCA-API-KEY-ID": "live"}, {**KEYS, "APCA-API-SECRET-KEY": "live"}])
+@pytest.mark.parametrize(
+    "headers", [{}, {**KEYS, "APCA-API-KEY-ID": "live"}, {**KEYS, "APCA-API-SECRET-KEY": "live"}]
+)
 def test_keys_of_the_real_service_are_turned_away(host, headers):
     reply = requests.get(f"http://{host}/alpaca/v2/account", headers=headers, timeout=10)
     assert reply.status_code == 401 and reply.json()["code"] == 40110000

@@ -90,7 +90,8 @@ def test_a_trailing_stop_follows_the_best_price():
 
 
 @pytest.mark.parametrize(
-    ("side", "way", "winner"), [("buy", 105.5, 1), ("buy", 94, 2), ("sell", 94, 1), ("sell", 106, 2)]
+    ("side", "way", "winner"),
+    [("buy", 105.5, 1), ("buy", 94, 2), ("sell", 94, 1), ("sell", 106, 2)],
 )
 def test_whichever_leg_executes_first_cancels_the_other(side, way, winner):
     broker = open_broker()
@@ -356,3 +357,16 @@ def test_an_order_the_venue_rejects_takes_its_legs_with_it():
     broker.reject(ids[0], broker.at)
     assert broker.status(*ids) == ["rejected", "canceled", "canceled"]
     assert kinds(events)[-3:] == ["rejected", "canceled", "canceled"]
+
+
+def test_a_cancel_that_is_not_told_is_still_found_by_asking():
+    broker = open_broker()
+    events = heard(broker)
+    _, target, stop = broker.bracket()
+    broker.price(100)
+    broker.mute("canceled")
+    broker.price(106)
+    assert kinds(events)[-1] == "fill" and broker.status(target, stop) == ["filled", "canceled"]
+    broker.mute()
+    broker.cancel(broker.ask_for(type="limit", limit_price=90)["id"], broker.at)
+    assert kinds(events)[-1] == "canceled"

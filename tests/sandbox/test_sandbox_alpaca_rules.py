@@ -1,6 +1,8 @@
 """What the simulated broker refuses, in whose words."""
 
+import json
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 from sandbox_alpaca_stage import heard, kinds, open_broker
@@ -8,6 +10,7 @@ from sandbox_alpaca_stage import heard, kinds, open_broker
 from services.sandbox.exchange import ApiError
 from services.sandbox.exchange_rules import read_request
 from services.sandbox.exchange_values import number, text
+from services.sandbox.exchange_views import asset
 
 EXITS = {"take_profit": {"limit_price": 105}, "stop_loss": {"stop_price": 95}}
 
@@ -36,7 +39,7 @@ def refused(call, *args, **more):
         (422, 40010001, "time_in_force is required", {"time_in_force": None}),
         (422, 40010001, "symbol is required", {"symbol": ""}),
         (422, 40010001, "48 characters", {"client_order_id": "x" * 49}),
-        (422, 40010001, "only type=\"limit\" is allowed", {"extended_hours": True}),
+        (422, 40010001, 'only type="limit" is allowed', {"extended_hours": True}),
         (422, 40010001, "bracket orders require take_profit", {"order_class": "bracket"}),
         (
             422,
@@ -86,9 +89,7 @@ def refused(call, *args, **more):
         ),
     ],
 )
-def test_a_request_that_breaks_a_rule_is_refused_in_the_vendors_words(
-    status, code, message, body
-):
+def test_a_request_that_breaks_a_rule_is_refused_in_the_vendors_words(status, code, message, body):
     broker = open_broker()
     events, before = heard(broker), broker.state()
     found, answer = refused(broker.ask_for, **body)
@@ -230,9 +231,10 @@ def test_a_replacement_must_change_something_it_may():
     assert body["message"] == "order parameters are not changed"
     _, target, _ = broker.bracket(type="limit", limit_price=99, target=105, stop=95)
     assert "qty" in refused(broker.replace, target, {"qty": 5}, broker.at)[1]["message"]
-    assert "sub-penny" in refused(broker.replace, order, {"limit_price": 9.999}, broker.at)[1][
-        "message"
-    ]
+    assert (
+        "sub-penny"
+        in refused(broker.replace, order, {"limit_price": 9.999}, broker.at)[1]["message"]
+    )
     assert refused(broker.replace, order, {"qty": 1e6}, broker.at)[1]["code"] == 40310000
 
 
@@ -315,3 +317,70 @@ def test_a_notional_order_buys_for_so_much_money():
     events = heard(broker)
     broker.price(99.99)
     assert kinds(events) == ["fill"] and broker.order(order["id"])["filled_qty"] == "5"
+
+
+FIXTURES = Path(__file__).parents[2].parent / "shared" / "fixtures" / "alpaca"
+
+
+def recorded(name):
+    """A real answer; skipped by name where the fixtures are not."""
+    path = FIXTURES / f"{name}.json"
+    if not path.exists():
+        pytest.skip(f"no fixture {name}")
+    return json.loads(path.read_text())
+
+
+def kept():
+    """A broker that holds a position and its bracket."""
+    broker = open_broker()
+    broker.bracket()
+    broker.price(100)
+    return broker
+
+
+@pytest.mark.parametrize(
+    ("name", "show"),
+    [
+        ("order_new_bracket", lambda b: b.orders("all", nested=True)[0]),
+        ("order_replace_ok", lambda b: b.orders("open")[0]),
+        ("order_new_notional", lambda b: b.orders("open")[0]),
+        ("account_configurations_no_pdt", lambda b: b.configure({})),
+        ("asset_CRM", lambda b: asset("AAPL")),
+        ("portfolio_history", lambda b: b.history()),
+        ("activities_FILL", lambda b: b.activities()),
+    ],
+)
+def test_nothing_is_missing_that_the_real_service_says(name, show):
+    real, ours = recorded(name), show(kept())
+    real, ours = (x[0] if isinstance(x, list) else x for x in (real, ours))
+    assert set(real) <= set(ours)
+    for key in real.keys() - {"legs"}:
+        if real[key] is not None and ours[key] is not None:
+            assert type(ours[key]) is type(real[key]), key
+
+
+def test_a_position_says_what_the_real_one_says():
+    real = recorded("position_AAPL")[0]
+    assert set(real) - {"usd"} <= set(kept().position("AAPL"))
+
+
+def test_an_account_says_what_the_real_one_says_since_july_2026():
+    gone = {"daytrade_count", "daytrading_buying_power", "pattern_day_trader"}
+    assert set(recorded("account_py")) - gone <= set(kept().account())
+
+
+@pytest.mark.parametrize(
+    ("name", "call"),
+    [
+        ("error_404_position", lambda b: b.position("IBM")),
+        ("error_422_duplicate_client_order_id", lambda b: b.ask_for(client_order_id="mine")),
+        ("error_422_limit_price_missing", lambda b: b.ask_for(type="limit")),
+        ("error_422_qty_or_notional", lambda b: b.ask_for(qty=None)),
+        ("error_403_insufficient_buying_power", lambda b: b.ask_for(qty=1e6, symbol="IBM")),
+    ],
+)
+def test_a_refusal_reads_like_the_recorded_one(name, call):
+    broker = kept()
+    broker.ask_for(symbol="IBM", qty=1, type="limit", limit_price=9, client_order_id="mine")
+    real, ours = recorded(name), refused(call, broker)[1]
+    assert {key: ours[key] for key in real} == real

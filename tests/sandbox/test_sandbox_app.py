@@ -3,7 +3,10 @@
 import asyncio
 import json
 import re
+import signal
 import socket
+import subprocess
+import sys
 import threading
 from datetime import date, timedelta
 
@@ -12,8 +15,8 @@ import requests
 
 from argo_alpine.bars import load
 from argo_alpine.domain import InvalidSettings
-from services.sandbox import app as app_module
-from services.sandbox.app import open_sandbox, write_state
+from services.sandbox.app import create_app, open_sandbox
+from services.sandbox.server import TICK, write_state
 from services.sandbox.world import SYMBOLS
 from tests.sandbox_server import ask, running
 
@@ -72,9 +75,9 @@ def test_time_stands_still_until_somebody_asks_a_vendor():
         assert told(server)["waiting"] is True
         health = server.session.get(f"{server.base}/health", timeout=5).json()
         assert (health["waiting"], health["sandbox"]) == (True, True)
-        assert not moved.wait(3 * app_module.TICK)
+        assert not moved.wait(3 * TICK)
         server.session.get(f"{server.base}{SNAPSHOT}", headers=KEYS, timeout=5)
-        assert moved.wait(10 * app_module.TICK)
+        assert moved.wait(10 * TICK)
         assert told(server)["waiting"] is False
 
 
@@ -153,6 +156,18 @@ def test_a_stream_can_be_cut_and_refused(sandbox):
     with connect(url) as stream:  # the fault was for once
         stream.send(json.dumps({"action": "auth", "key": "sandbox", "secret": "sandbox"}))
         assert b"authorized" in stream.recv(5, decode=False)
+
+
+def test_a_fault_of_another_method_leaves_streams_alone(sandbox):
+    from websockets.sync.client import connect
+
+    url = f"{sandbox.base.replace('http', 'ws', 1)}/alpaca/stream"
+    with connect(url) as stream:
+        stream.send(json.dumps({"action": "auth", "key": "sandbox", "secret": "sandbox"}))
+        stream.recv(5)
+        sandbox.faults({"prefix": "/alpaca", "method": "POST", "kind": "drop_after"})
+        stream.send(json.dumps({"action": "listen", "data": {"streams": ["trade_updates"]}}))
+        assert b"listening" in stream.recv(5, decode=False)
 
 
 def test_the_stream_tells_of_a_fill(sandbox):
@@ -251,4 +266,17 @@ def test_a_failure_of_the_ticker_stops_the_sandbox_and_is_told(monkeypatch):
 def test_the_two_ports_do_not_share_paths(sandbox):
     assert get(sandbox, "/time").status_code == 404
     assert sandbox.session.get(f"{sandbox.control}{SNAPSHOT}", timeout=5).status_code == 404
-    assert ask(app_module.create_app(sandbox.world), "/health").json()["label"] == "SANDBOX"
+    assert ask(create_app(sandbox.world), "/health").json()["label"] == "SANDBOX"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it_politely_and_its_books_are_kept(tmp_path, number):
+    state = tmp_path / "sandbox.json"
+    call = f"serve(port=0, control_port=0, state=Path({str(state)!r}))"
+    code = f"from pathlib import Path; from services.sandbox.app import serve; {call}"
+    with subprocess.Popen([sys.executable, "-uc", code], stdout=subprocess.PIPE) as process:
+        told = process.stdout.readline().decode()
+        process.send_signal(number)
+        assert process.wait(30) == 0
+    assert re.match(r"SANDBOX http://127.0.0.1:\d+ \(control http://127.0.0.1:\d+\)", told)
+    assert json.loads(state.read_text())["session"] == "2005-03-01"

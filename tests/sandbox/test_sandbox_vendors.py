@@ -223,6 +223,18 @@ def test_calls_beyond_the_plan_are_told_to_be_sparing():
     assert "Meta Data" in ask(app, path).json()
 
 
+def test_a_world_without_limits_answers_whoever_steps_through_months(world):
+    clock = ManualClock(datetime.fromisoformat("2026-01-01T00:00+00:00"))
+    strict, lax = (create_app(world, clock=clock, limited=limited) for limited in (True, False))
+    for app, last in ((strict, 429), (lax, 200)):
+        for _ in range(50):
+            assert consult(app).status == 200
+        assert consult(app).status == last
+        for _ in range(200):
+            assert ask(app, "/alpaca/v2/clock").status == 200
+        assert ask(app, "/alpaca/v2/clock").status == last
+
+
 # X
 
 
