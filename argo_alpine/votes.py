@@ -164,17 +164,15 @@ def checked_values(reading: Reading) -> Mapping[str, float]:
             )
     return reading.values
 
-# %% ../nbs/11_votes.ipynb #57899cf9
+# %% ../nbs/11_votes.ipynb #0b7927bd
 def opinion(reading: Reading, policy: VotePolicy) -> tuple[float, str]:  # -1..1, why
     "The score of a reading and what it is made of."
     values, knobs = checked_values(reading), numbers(policy)
     if reading.source == "x_sentiment":
         news = values.get("news", math.nan)
         score = x_score(values["score"], values["authors"], news, policy.authors, policy.mood)
-        return (
-            score,
-            f"mood {values['score']:+.2f} of {values['authors']:.0f} authors, news {news:+.2f}",
-        )
+        heard_news = f", news {news:+.2f}" if "news" in values else ""
+        return score, f"mood {values['score']:+.2f} of {values['authors']:.0f} authors{heard_news}"
     if reading.source == "sonar":
         return sonar_score(values["direction"], values["confidence"]), reading.note
     names = NEEDS[reading.source]

@@ -53,7 +53,10 @@ class FakeBroker:
         return {s: BrokerPosition(s, q, self.prices[s]) for s, q in self.held.items() if q}
 
     def orders(self, since: datetime) -> Sequence[BrokerOrder]:
-        return list(self.placed.values())
+        return [o for o in self.placed.values() if o.at >= since or not self.is_over(o)]
+
+    def is_over(self, order: BrokerOrder) -> bool:
+        return order.state.is_final and all(leg.state.is_final for leg in order.legs)
 
     def find(self, client_id: str) -> BrokerOrder | None:
         return self.placed.get(client_id)

@@ -6,10 +6,10 @@ from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
+from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
-from sqlalchemy.orm import sessionmaker
 
 from argo_alpine.domain import InvalidSettings
 from argo_alpine.sessions import calendar
@@ -34,7 +34,8 @@ from services.common import logs
 from services.common.clock import Clock, SandboxClock, SystemClock
 from services.common.db import Writer, reader
 from services.common.fields import is_loopback
-from services.common.settings import Settings, check_execution, policy, secrets
+from services.common.sections import Settings
+from services.common.settings import check_execution, policy, secrets
 
 BOOKS = Path("data/recorded")
 LOGS = Path("data/logs")
@@ -115,7 +116,7 @@ def clock_of(settings: Settings) -> Clock:
 
 def sources_of(settings: Settings, meter: Meters) -> list[Source]:
     """The sources that are switched on and have a key."""
-    symbols = settings.strategy.symbols
+    common: Any = {"symbols": settings.strategy.symbols, "meter": meter}
     massive, alpha, x, sonar = (
         settings.massive, settings.alpha_vantage, settings.x_api, settings.sonar,
     )  # fmt: skip
@@ -123,38 +124,35 @@ def sources_of(settings: Settings, meter: Meters) -> list[Source]:
         "massive": lambda: Massive(
             base_url=massive.base_url,
             key=massive.api_key.get_secret_value(),
-            symbols=symbols,
             epoch=massive.epoch,
+            **common,
         ),
         "alpha_vantage": lambda: AlphaVantage(
             base_url=alpha.base_url,
             key=alpha.api_key.get_secret_value(),
-            symbols=symbols,
-            meter=meter,
             calls_per_minute=alpha.calls_per_minute,
             calls_per_day=alpha.calls_per_day,
+            **common,
         ),
         "x_sentiment": lambda: XSentiment(
             base_url=x.base_url,
-            token=x.bearer_token.get_secret_value(),
-            symbols=symbols,
-            meter=meter,
-            every=timedelta(seconds=x.every_seconds),
+            key=x.bearer_token.get_secret_value(),
+            every_seconds=x.every_seconds,
             daily_budget_usd=x.daily_budget_usd,
+            **common,
         ),
         "sonar": lambda: Sonar(
             base_url=sonar.base_url,
             key=sonar.api_key.get_secret_value(),
-            symbols=symbols,
-            meter=meter,
             model=sonar.model,
-            every=timedelta(seconds=sonar.every_seconds),
+            every_seconds=sonar.every_seconds,
             daily_budget_usd=sonar.daily_budget_usd,
+            **common,
         ),
     }
-    switched = dict(zip(made, (massive, alpha, x, sonar), strict=True))
-    silent = settings.missing()
-    return [make() for name, make in made.items() if switched[name].enabled and name not in silent]
+    switches = (massive.enabled, alpha.enabled, x.enabled, sonar.enabled)
+    on = [name for name, is_on in zip(made, switches, strict=True) if is_on]
+    return [made[name]() for name in on if name not in settings.missing()]
 
 
 def broker_of(settings: Settings, writer: Writer, clock: Clock) -> AlpacaBroker:
@@ -210,8 +208,7 @@ def create_app(argo: Argo, folder: Path = BOOKS) -> FastAPI:
         argo.settings, argo.engine, argo.runners,
     )  # fmt: skip
     app.state.started_at = argo.clock.wall()
-    sessions: sessionmaker = reader(book_path(argo.settings.argo.book, folder))  # type: ignore[type-arg]
-    app.state.sessions = sessions
+    app.state.sessions = reader(book_path(argo.settings.argo.book, folder))
     app.include_router(router)
     return app
 

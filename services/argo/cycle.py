@@ -29,7 +29,7 @@ from services.argo.board import Board
 from services.argo.desk import Desk
 from services.argo.journal import build, revived, verified
 from services.argo.ports import BrokerAccount, BrokerOrder
-from services.argo.tape import Tape, last_close
+from services.argo.tape import Tape, is_late
 from services.common.clock import Clock
 from services.common.db import Writer
 
@@ -99,10 +99,12 @@ class Engine:
             verified(session)
             book = revived(session)
             kept = [bar for _, bar in store.read_bars(session)]
+            head = store.last_entry(session)
+        self.at = head.at if head else None
         self.tape = Tape(self.plan.symbols, self.plan.policy.indicators)
         self.tape.extend(kept)  # before anything a vendor says of the same days
         self.fresh = self.tape.extend(self.fresh)
-        at = self.clock.market()
+        at = self.tick()
         if book is None:
             book = Portfolio(cash=self.broker.account().cash, positions={})
         self.compare(at, book)
@@ -177,7 +179,10 @@ class Engine:
         """Market time. *Raises* `UnavailableBroker` when it went back."""
         at = self.clock.market()
         if self.at is not None and at < self.at:
-            raise UnavailableBroker(f"market time went back from {self.at} to {at}")
+            raise UnavailableBroker(
+                f"market time is {at:%Y-%m-%d %H:%M:%S}, before this book's last entry of "
+                f"{self.at:%Y-%m-%d %H:%M:%S}: go on where the market is, or begin another book"
+            )
         self.at = at
         return at
 
@@ -232,10 +237,10 @@ class Engine:
 
     def keep_history(self, at: datetime) -> None:
         """Keep the bars that came too late to be decided upon."""
-        old = [bar for bar in self.fresh if bar.at < last_close(at)]
+        old = [bar for bar in self.fresh if is_late(at, bar.at)]
         if not old:
             return
-        self.fresh = [bar for bar in self.fresh if bar.at >= last_close(at)]
+        self.fresh = [bar for bar in self.fresh if not is_late(at, bar.at)]
         self.since = self.clock.monotonic() if self.fresh else None
         with self.writer.transaction() as session:
             body = {"bars": len(old), "first": old[0].at, "last": old[-1].at, "digest": digest(old)}

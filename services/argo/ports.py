@@ -112,9 +112,10 @@ class Broker(Protocol):
         """One order of ours, legs nested; None: the broker has no such order."""
 
     def submit(self, order: Order) -> BrokerOrder:
-        """Place an entry as a bracket, or a close at the market.
+        """Place an entry as a bracket, a close at the market, or a pair of exits (`protect`).
 
-        *Raises* `RefusedOrder` (certainly not placed) and `UnknownOutcome` (perhaps placed).
+        *Raises* `RefusedOrder` (certainly not placed), `UnavailableBroker` (nothing was sent)
+        and `UnknownOutcome` (perhaps placed).
         An id that exists already is not an error: the order it names is returned.
         """
 

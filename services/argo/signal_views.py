@@ -232,11 +232,8 @@ def reasons(session: Session, first: int, symbols: set[str]) -> Mapping[tuple[st
     told: dict[tuple[str, int], str] = {}
     current: dict[str, int | None] = {}
     for row in session.execute(query):
-        before = current.get(row.symbol)
-        if row.is_made and before is not None and told[row.symbol, before] in OPEN_ENDED:
-            told[row.symbol, before] = "replaced"
         if row.is_bar:
-            current[row.symbol] = row.seq if row.is_made else before if before is None else None
+            current[row.symbol] = row.seq if row.is_made else None
         if (at := current.get(row.symbol)) is not None:
             told[row.symbol, at] = row.why
     return told

@@ -1,7 +1,7 @@
 """The past of every symbol, folded bar by bar into what Massive's vote is made of."""
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import numpy as np
 
@@ -10,6 +10,7 @@ from argo_alpine.indicators import IndicatorPolicy, fold, fresh
 from argo_alpine.sessions import hours, instant, microseconds
 from argo_alpine.votes import NEEDS
 
+GRACE = timedelta(minutes=15)  # after an open, to decide about the close before it
 SESSIONS = 2  # a daily reading lives until the close of the second session after its own
 
 
@@ -23,6 +24,13 @@ def last_close(at: datetime) -> datetime:
     """The close of the last session that is over."""
     _, _, ends = hours()
     return instant(ends[int(np.searchsorted(ends, microseconds(at), side="right")) - 1])
+
+
+def is_late(at: datetime, close: datetime) -> bool:
+    """Whether the open that a decision about this close is meant for is long over."""
+    _, opens, _ = hours()
+    following = instant(opens[int(np.searchsorted(opens, microseconds(close), side="right"))])
+    return at > following + GRACE
 
 
 class Tape:

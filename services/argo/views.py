@@ -1,7 +1,7 @@
 """What the API tells of votes, decisions and the journal: read from the book, as plain values."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeAlias
@@ -15,7 +15,6 @@ from services.argo import store, words
 from services.argo.wire import loaded
 
 Weights: TypeAlias = Mapping[str, int]  # source -> basis points
-Paths: TypeAlias = Callable[[Table, str], Any]
 
 
 @dataclass(frozen=True, slots=True)

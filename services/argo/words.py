@@ -34,7 +34,6 @@ PURSUED: Mapping[str, str] = {
     "no_account": "The broker does not say what the account holds: the signal waits.",
     "too_small": "The size came to less than one share.",
     "expired": "The signal expired before it could be entered.",
-    "replaced": "A newer signal took its place before it could be entered.",
 }
 ORDERS: Mapping[str, str] = {
     "new": "The order is written down and not sent yet.",

@@ -23,6 +23,7 @@ from services.sandbox.replies import Answered, NotFound, answer, hexadecimal
 from services.sandbox.server import Sandbox, bound, checked_host, load_state
 from services.sandbox.world import DWELL, START, SYMBOLS, World
 
+ALPACA_CALLS = 200  # a minute
 UNLIMITED = 1_000_000_000  # calls
 NO_DOCS: Mapping[str, Any] = {"docs_url": None, "redoc_url": None, "openapi_url": None}
 
@@ -100,7 +101,7 @@ def create_app(
     for vendor in (alpha_vantage, x_api, perplexity):
         calls = () if limited else (UNLIMITED,)
         app.include_router(vendor.router(world, clock, *calls))
-    app.include_router(alpaca.router(world, *(() if limited else (None,)), clock=clock))
+    app.include_router(alpaca.router(world, ALPACA_CALLS if limited else None, clock))
     app.add_exception_handler(Answered, answered)
     app.add_exception_handler(HTTPException, refused)
     app.add_exception_handler(RequestValidationError, misunderstood)

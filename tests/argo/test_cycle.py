@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
-from argo_alpine.domain import UnavailableBroker
+from argo_alpine.domain import InvalidSettings, UnavailableBroker
 from services.argo import store
 from services.argo.cycle import SKEW
 from services.argo.lock import locked
@@ -164,9 +164,8 @@ def test_history_cannot_be_changed_through_the_database(stage, table):
 
 
 def test_a_second_engine_on_a_book_is_told_who_runs_it(tmp_path):
-    with locked(tmp_path / "paper.lock"), pytest.raises(Exception, match="run by process"):
-        with locked(tmp_path / "paper.lock"):
-            pass
+    with locked(tmp_path / "paper.lock"), pytest.raises(InvalidSettings, match="run by process"):
+        locked(tmp_path / "paper.lock").__enter__()
     with locked(tmp_path / "paper.lock"):
         pass
 

@@ -11,7 +11,7 @@ from alpaca.common.enums import Sort
 from alpaca.common.exceptions import APIError
 from alpaca.trading.client import TradingClient
 from alpaca.trading.enums import QueryOrderStatus
-from alpaca.trading.requests import GetOrdersRequest, MarketOrderRequest
+from alpaca.trading.requests import GetOrdersRequest, OrderRequest
 from requests import RequestException
 from urllib3.exceptions import HTTPError
 
@@ -101,7 +101,7 @@ class AlpacaBroker:
             return self._find(client_id, Share.ROUTINE)
 
     def submit(self, order: Order) -> BrokerOrder:
-        """Place an entry as a bracket, or a close at the market; one attempt.
+        """Place an entry as a bracket, a close at the market, or a pair of exits; one attempt.
 
         *Raises* `RefusedOrder` (certainly not placed), `UnavailableBroker` (nothing left this
         machine) and `UnknownOutcome` (perhaps placed).
@@ -130,8 +130,8 @@ class AlpacaBroker:
         """Hear of changes from a thread of its own; the answer ends it within 2 s."""
         return Updates(*self._secrets, self.stream_url, on_order, on_gap).start()
 
-    def _post(self, order: Order, request: MarketOrderRequest) -> BrokerOrder:
-        share = Share.EXIT if order.leg == "close" else Share.ENTRY
+    def _post(self, order: Order, request: OrderRequest) -> BrokerOrder:
+        share = Share.ENTRY if order.leg == "entry" else Share.EXIT
         self.limiter.take(share)
         self._sent.add(order.id)
         try:

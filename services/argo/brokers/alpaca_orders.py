@@ -7,7 +7,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from alpaca.trading.enums import OrderClass, OrderSide, TimeInForce
-from alpaca.trading.requests import MarketOrderRequest, StopLossRequest, TakeProfitRequest
+from alpaca.trading.requests import (
+    LimitOrderRequest,
+    MarketOrderRequest,
+    OrderRequest,
+    StopLossRequest,
+    TakeProfitRequest,
+)
 
 from argo_alpine.domain import InvalidSettings, Order, RefusedOrder
 from argo_alpine.sizing import to_tick
@@ -42,7 +48,7 @@ def host(url: str, schemes: Mapping[str, str]) -> str:
     return "" if loopback else name
 
 
-def request_for(order: Order) -> MarketOrderRequest:
+def request_for(order: Order) -> OrderRequest:
     """The request an order becomes. *Raises* `RefusedOrder` for one that makes no sense."""
     if not order.quantity or order.quantity != int(order.quantity):
         raise RefusedOrder(f"{order.symbol}: whole shares only, was {order.quantity}")
@@ -56,9 +62,20 @@ def request_for(order: Order) -> MarketOrderRequest:
     }
     if order.leg == "close":
         return MarketOrderRequest(**common, time_in_force=TimeInForce.DAY)
-    if order.leg != "entry":
-        raise RefusedOrder(f"{order.symbol}: leg must be entry or close, was {order.leg!r}")
+    if order.leg not in ("entry", "protect"):
+        raise RefusedOrder(
+            f"{order.symbol}: leg must be entry, close or protect, was {order.leg!r}"
+        )
     stop, target = exits(order)
+    if order.leg == "protect":
+        return LimitOrderRequest(
+            **common,
+            time_in_force=TimeInForce.GTC,
+            order_class=OrderClass.OCO,
+            limit_price=target,
+            take_profit=TakeProfitRequest(limit_price=target),
+            stop_loss=StopLossRequest(stop_price=stop),
+        )
     return MarketOrderRequest(
         **common,
         time_in_force=TimeInForce.GTC,
@@ -71,7 +88,8 @@ def request_for(order: Order) -> MarketOrderRequest:
 def exits(order: Order) -> tuple[float, float]:
     """Stop and target on the tick. *Raises* `RefusedOrder` when they protect nothing."""
     stop, target = to_tick(order.signal.stop), to_tick(order.signal.target)
-    low, high = (stop, target) if order.quantity > 0 else (target, stop)
+    is_long = (order.quantity > 0) == (order.leg == "entry")
+    low, high = (stop, target) if is_long else (target, stop)
     if not (0 < low < high and math.isfinite(high)):
         raise RefusedOrder(
             f"{order.symbol}: stop and target must lie on either side of the entry, "
@@ -83,13 +101,15 @@ def exits(order: Order) -> tuple[float, float]:
 def flaw(order: Order, placed: BrokerOrder) -> str:
     """What is wrong with the legs of an entry; empty when nothing is."""
     stop, target = exits(order)
-    legs = {leg.leg: leg for leg in placed.legs}
-    if len(placed.legs) != 2 or set(legs) != {"stop", "target"}:
-        return f"legs {sorted(leg.leg for leg in placed.legs)} instead of stop and target"
+    guards = placed.legs if order.leg == "entry" else (placed, *placed.legs)
+    legs = {leg.leg: leg for leg in guards}
+    if len(guards) != 2 or set(legs) != {"stop", "target"}:
+        return f"legs {sorted(leg.leg for leg in guards)} instead of stop and target"
+    quantity = -order.quantity if order.leg == "entry" else order.quantity
     for name, price in (("stop", stop), ("target", target)):
         leg = legs[name]
-        if leg.symbol != order.symbol or leg.quantity != -order.quantity:
-            return f"a {name} for {leg.quantity:g} {leg.symbol} instead of {-order.quantity}"
+        if leg.symbol != order.symbol or leg.quantity != quantity:
+            return f"a {name} for {leg.quantity:g} {leg.symbol} instead of {quantity}"
         if not math.isclose(leg.price, price, rel_tol=1e-9):
             return f"a {name} at {leg.price:g} instead of {price:g}"
     return ""
@@ -97,7 +117,7 @@ def flaw(order: Order, placed: BrokerOrder) -> str:
 
 def difference(order: Order, raw: object, found: BrokerOrder) -> str:
     """How an order at the broker differs from ours; empty when it is ours."""
-    kind = "bracket" if order.leg == "entry" else "simple"
+    kind = {"entry": "bracket", "protect": "oco"}.get(order.leg, "simple")
     theirs = words.mapping(raw, "an order").get("order_class") or "simple"
     meant = (order.id, order.symbol, float(order.quantity), kind)
     there = (found.client_id, found.symbol, found.quantity, theirs)

@@ -88,11 +88,11 @@ class Governor:
         return self._load().latched
 
     def admit(self, order: Order) -> None:
-        """Count an entry before it is sent; a close always passes.
+        """Count an entry before it is sent; an exit always passes.
 
         *Raises* `RefusedOrder` when a limit is hit, was hit, or cannot be checked.
         """
-        if order.leg == "close":
+        if order.leg != "entry":
             return
         with self.lock:
             counts = self._load()
