@@ -168,10 +168,10 @@ def broker_of(settings: Settings, writer: Writer, clock: Clock) -> AlpacaBroker:
     )
 
 
-def wired(settings: Settings, folder: Path = BOOKS) -> Argo:
+def wired(settings: Settings, folder: Path = BOOKS, clock: Clock | None = None) -> Argo:
     """Everything, connected but not started. *Raises* `InvalidSettings`."""
     check_execution(settings)
-    clock, board = clock_of(settings), Board()
+    clock, board = clock or clock_of(settings), Board()
     writer = Writer(book_path(settings.argo.book, folder))
     with writer.transaction() as session:
         store.create(session)

@@ -44,6 +44,8 @@ def added(order: BrokerOrder, filled: float, average: float) -> tuple[float, flo
     more = order.filled - filled
     if more * order.quantity <= 0:  # nothing new, or an older message that came late
         return 0.0, 0.0
+    if not filled:
+        return more, order.average
     return more, (order.filled * order.average - filled * average) / more
 
 

@@ -39,6 +39,18 @@ class Market(Ledger):
             self.meet(self.tickets[ticket.id], tick)
 
     @locked
+    def resting(self, symbol: str, start: float, end: float) -> list[Decimal]:
+        """The prices strictly between two, in the order of the way, at which somebody waits."""
+        low, high = sorted((Decimal(str(start)), Decimal(str(end))))
+        waits = {
+            price
+            for ticket in self.open_tickets(symbol)
+            for price in (ticket.stop, ticket.limit)
+            if price is not None and low < price < high
+        }
+        return sorted(waits, reverse=end < start)
+
+    @locked
     def open_market(self, at: datetime) -> None:
         """The session begins: what was accepted while closed goes to the market."""
         self.now(at)
