@@ -1,11 +1,13 @@
 """Argo as a whole: the only module that knows what is real."""
 
+import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import ExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
+from signal import SIGINT, SIGTERM
 from typing import Any
 
 import uvicorn
@@ -213,6 +215,20 @@ def create_app(argo: Argo, folder: Path = BOOKS) -> FastAPI:
     return app
 
 
+class Server(uvicorn.Server):
+    """A server that ends in order when told to, and leaves it at that."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Unlike uvicorn, do not raise the signal again: a stop that was asked for is no failure."""
+        before = {name: signal.signal(name, self.handle_exit) for name in (SIGINT, SIGTERM)}
+        try:
+            yield
+        finally:
+            for name, handler in before.items():
+                signal.signal(name, handler)
+
+
 def check_port(host: str, port: int) -> None:
     """*Raises* `InvalidSettings` when somebody else listens there."""
     with socket.socket() as probe:
@@ -242,6 +258,5 @@ def serve(settings: Settings, folder: Path = BOOKS, logged: Path = LOGS) -> int:
             access_log=False,
             timeout_graceful_shutdown=5,
         )
-        server = uvicorn.Server(config)
-        server.run()
+        Server(config).run()
         return 1 if argo.engine.status.state == "failed" else 0

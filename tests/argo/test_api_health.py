@@ -204,3 +204,9 @@ def test_what_is_not_known_is_left_out_of_the_metrics(tmp_path):
 
 def test_two_scrapes_do_not_meet(served):
     assert scraped(served).keys() == scraped(served).keys()
+
+
+def test_the_api_describes_itself(served):
+    paths = served.get("/openapi.json")["paths"]
+    assert {"/health", "/metrics", "/api/signals/latest", "/api/log/proof/{seq}"} <= paths.keys()
+    assert all(set(path) == {"get"} for path in paths.values())

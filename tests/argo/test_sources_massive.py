@@ -193,11 +193,12 @@ def test_one_bad_page_spoils_the_whole_history(vendor, last):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"c": -1}, "a price is not a finite number above zero"),
-        ({"o": 0}, "a price is not a finite number above zero"),
+        ({"c": -1}, "AAPL on 2024-03-01: c must be above zero"),
+        ({"o": 0}, "AAPL on 2024-03-01: o must be above zero"),
+        ({"h": 1e308}, "AAPL on 2024-03-01: h must be above zero and at most"),
         ({"h": 90}, "high is below low"),
         ({"c": 110}, "open or close lies outside"),
-        ({"v": -5}, "volume"),
+        ({"v": -5}, "AAPL on 2024-03-01: v must lie between"),
         ({"v": "many"}, "AAPL on 2024-03-01: v must be a number"),
         ({"c": None}, "AAPL on 2024-03-01: c must be a number"),
         ({"h": True}, "AAPL on 2024-03-01: h must be a number"),

@@ -1,5 +1,6 @@
 """Alpha Vantage: its own daily indicators, once a session, call by call within the quota."""
 
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime
 from time import monotonic
@@ -10,7 +11,7 @@ from argo_alpine.domain import Reading, UnavailableSource
 from argo_alpine.sessions import NEW_YORK
 from argo_alpine.votes import NEEDS, checked_values
 from services.argo.ports import Harvest, Meter
-from services.argo.sources.parse import Unreadable, decimal, mapping, text
+from services.argo.sources.parse import Unreadable, decimal, mapping, price, text
 from services.argo.sources.web import Failure, Web, brought, wording
 from services.argo.tape import expiry, last_close
 
@@ -28,31 +29,34 @@ QUESTIONS: Mapping[str, Mapping[str, str]] = {
     "ema": {"function": "EMA", **CLOSES, "time_period": "20"},
     "sma": {"function": "SMA", **CLOSES, "time_period": "50"},
 }
+PRICES = ("close", "ema", "sma")
+MINUTE = 60.0  # real seconds
 BURST = 2.0  # real seconds to wait
 LATE, LATEST = 20.0, 900.0  # real seconds until a row that was missing is asked for again
 REFUSED = 900.0  # a key that is refused will not be better in a second
 
 
 class Bucket:
-    """Tokens for calls: half the rate at once, half over the minute, so no minute has more."""
+    """Calls of a minute; a token comes back a minute after it was taken.
+
+    A steady refill would let up to twice the plan pass in one minute.
+    """
 
     def __init__(self, per_minute: int, monotonic: Callable[[], float]) -> None:
-        self.size = max(per_minute / 2, 1.0)
-        self.rate = per_minute / 2 / 60  # a second
-        self.monotonic, self.tokens, self.filled = monotonic, self.size, monotonic()
+        self.per_minute, self.monotonic = per_minute, monotonic
+        self.taken: deque[float] = deque()
 
-    def level(self) -> float:
+    def free(self) -> int:
         """How many calls may be made now."""
-        now = self.monotonic()
-        self.tokens = min(self.tokens + (now - self.filled) * self.rate, self.size)
-        self.filled = now
-        return self.tokens
+        while self.taken and self.monotonic() - self.taken[0] >= MINUTE:
+            self.taken.popleft()
+        return self.per_minute - len(self.taken)
 
     def take(self) -> bool:
         """Take one, if there is one."""
-        if self.level() < 1.0:
+        if self.free() < 1:
             return False
-        self.tokens -= 1.0
+        self.taken.append(self.monotonic())
         return True
 
 
@@ -104,7 +108,7 @@ class AlphaVantage:
         self.turn(at)
         if self.monotonic() < self.quiet_until or not self.open():
             return False
-        return self.bucket.level() >= 1.0 and not self.spent(at)
+        return self.bucket.free() > 0 and not self.spent(at)
 
     def fetch(self, at: datetime) -> Harvest:
         """As many of the missing calls as the quota allows. *Raises* `UnavailableSource`."""
@@ -240,7 +244,9 @@ def value_in(said: Any, symbol: str, name: str, day: date) -> float:
         raise Unreadable(f"{day} is still forming: Last Refreshed is {refreshed!r:.40}")
     cells = {bare(k): v for k, v in mapping(row, f"the row of {day}").items()}
     wanted = "close" if function == DAILY else function.lower()
-    return decimal(cells.get(wanted), f"{wanted} of {symbol} on {day}")
+    what = f"{wanted} of {symbol} on {day}"
+    value = decimal(cells.get(wanted), what)
+    return price(value, what) if name in PRICES else value
 
 
 def bare(name: str) -> str:

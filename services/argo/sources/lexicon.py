@@ -12,7 +12,7 @@ BULLISH: Mapping[float, str] = {
     1.0: """
         bullish; beat expectations; beats expectations; beat estimates; beats estimates; soar;
         soars; soared; soaring; skyrocket; skyrockets; skyrocketing; surge; surges; surged; surging;
-        record high; all time high; all-time high; new high; new highs; blowout quarter;
+        record high; all time high; new high; new highs; blowout quarter;
         raised guidance; raises guidance; raises forecast; price target raised; strong buy;
         upgrade; upgraded; upgrades; breakout; breaks out; broke out; moon; mooning; to the moon;
         excellent; stellar; outstanding; crushed it; crushing it; short squeeze; outperform;
@@ -48,7 +48,7 @@ BEARISH: Mapping[float, str] = {
         delisted; delisting; capitulation; bloodbath; rug pull; dead cat bounce; 🐻; 💀
     """,
     0.7: """
-        selloff; sell-off; sell off; sell; selling; sold; sellers; dump; dumps; dumped; dumping;
+        selloff; sell off; sell; selling; sold; sellers; dump; dumps; dumped; dumping;
         short; shorting; shorted; puts; put options; miss; misses; missed; weak; weaker; weakest;
         weakness; overvalued; expensive; overbought; bubble; loss; losses; lose; loses; losing;
         lost; loser; decline; declines; declined; declining; drop; drops; dropped; dropping; fall;

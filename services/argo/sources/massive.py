@@ -18,10 +18,10 @@ from services.argo.sources.parse import (
     mapping,
     moment,
     not_ahead,
-    number,
     price,
     rows,
     text,
+    volume,
 )
 from services.argo.sources.web import Failure, Web, brought
 from services.argo.tape import last_close
@@ -182,8 +182,9 @@ class Page:
         day = day_of(moment(row.get("t"), f"{self.symbol}: t"))
         if day < self.first:
             raise Unreadable(f"{self.symbol}: asked from {self.first}, got a bar of {day}")
-        values = [number(row.get(name), f"{self.symbol} on {day}: {name}") for name in "ohlcv"]
-        return Bar(self.symbol, close_of(day), *values)
+        name = f"{self.symbol} on {day}: "
+        o, h, lo, c = (price(row.get(letter), name + letter) for letter in "ohlc")
+        return Bar(self.symbol, close_of(day), o, h, lo, c, volume(row.get("v"), name + "v"))
 
 
 def check_head(page: Any) -> None:

@@ -9,7 +9,8 @@ from argo_alpine.sessions import EPOCH, closes, instant
 from services.argo.sources.lexicon import cleaned
 
 AHEAD = timedelta(seconds=60)  # a vendor's clock may be this far ahead of ours
-OLDEST, NEWEST = 0.0, 4_102_444_800.0  # 1970 to 2100, seconds
+OLDEST, NEWEST = 631_152_000.0, 4_102_444_800.0  # 1990 to 2100, seconds
+DEAREST, BUSIEST = 1e7, 1e12  # no share costs more dollars, no day trades more shares
 SCALES = ((1e11, 1.0), (1e14, 1e3), (1e17, 1e6), (1e20, 1e9))  # a number below: units a second
 
 
@@ -57,10 +58,18 @@ def number(value: object, name: str) -> float:
 
 
 def price(value: object, name: str) -> float:
-    """A number above zero. *Raises* `Unreadable`."""
+    """What a share may cost. *Raises* `Unreadable`."""
     found = number(value, name)
-    if found <= 0:
-        raise Unreadable(f"{name} must be above zero, was {shown(value)}")
+    if not 0 < found <= DEAREST:
+        raise Unreadable(f"{name} must be above zero and at most 1e7, was {shown(value)}")
+    return found
+
+
+def volume(value: object, name: str) -> float:
+    """How many shares a day may trade. *Raises* `Unreadable`."""
+    found = number(value, name)
+    if not 0 <= found <= BUSIEST:
+        raise Unreadable(f"{name} must lie between 0 and 1e12, was {shown(value)}")
     return found
 
 
@@ -78,7 +87,7 @@ def decimal(value: object, name: str) -> float:
 
 
 def moment(value: object, name: str) -> datetime:
-    """An instant as seconds, ms, µs or ns since 1970, told apart by size. *Raises* `Unreadable`."""
+    """Seconds, ms, µs or ns since 1970, told apart by size. *Raises* `Unreadable`."""
     found = number(value, name)
     for bound, scale in SCALES:
         if 0 < found < bound and OLDEST <= found / scale <= NEWEST:
