@@ -1,7 +1,7 @@
 # `make` alone lists what can be asked for. Everything runs in .venv; nothing needs to be activated.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test lint export report lab bench clean
+.PHONY: help setup run test lint export report lab sandbox argo bench soak clean
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 
@@ -60,8 +60,18 @@ report: $(READY) ## render a report; name another with NAME=walk_forward
 lab: $(READY) ## open the notebooks in JupyterLab
 	$(B)/argo-alpine lab
 
-bench: $(READY) ## measure how fast a backtest is on this machine
+sandbox: $(READY) ## stand in for the outside world: vendors and a broker on this machine
+	$(B)/argo-alpine sandbox
+
+argo: $(READY) ## run the engine against the sandbox, which another terminal must run
+	$(B)/argo-alpine argo --sandbox
+
+bench: $(READY) ## measure backtest and live cycle on this machine
 	$(B)/python bench/backtest.py
+	$(B)/python -m bench.cycle
+
+soak: $(READY) ## the storms that take too long for every run
+	SOAK_KILLS=20 SOAK_DEATHS=2000 $(B)/python -m pytest tests/argo/test_kill.py tests/argo/test_crashes.py
 
 clean: ## remove caches and data/cache, never a source or a report
 	rm -rf $(CACHES)

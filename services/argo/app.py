@@ -220,7 +220,7 @@ class Server(uvicorn.Server):
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Unlike uvicorn, do not raise the signal again: a stop that was asked for is no failure."""
+        """Unlike uvicorn, do not raise the signal again: a stop asked for is no failure."""
         before = {name: signal.signal(name, self.handle_exit) for name in (SIGINT, SIGTERM)}
         try:
             yield

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -15,16 +14,12 @@ import numpy as np
 import pytest
 import requests
 
+from tests.ports import free_port
+
 KILLS = int(os.environ.get("SOAK_KILLS", "3"))  # `make soak` asks for more
 SEED = 7
 ROOT = Path(__file__).parents[2]
 KEYS = {"APCA-API-KEY-ID": "sandbox", "APCA-API-SECRET-KEY": "sandbox"}
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextmanager
