@@ -1,7 +1,6 @@
 """The command `argo-alpine`: everything a person asks of this repository."""
 
 # Nothing heavy is imported up here: --help answers at once, each command imports what it needs.
-import json as jsonlib
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
@@ -9,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-if TYPE_CHECKING:
-    from pathlib import Path
+from services.commands import live, record, run
+from services.commands.screen import Json, near, say, show, tell
 
+if TYPE_CHECKING:
     from argo_alpine.backtest import Backtest
     from argo_alpine.metrics import Summary
 
@@ -26,34 +26,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-Json = Annotated[
-    bool, typer.Option("--json", help="Machine-readable, and nothing else, on stdout.")
-]
-
-
-def say(value: object) -> None:
-    """Print JSON."""
-    print(jsonlib.dumps(value, indent=2, allow_nan=False))
-
-
-def tell(line: str) -> None:
-    """Print progress, where it is in nobody's way."""
-    print(line, file=sys.stderr, flush=True)
-
-
-def show(title: str, heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print a table; every column but the first is set to the right."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(title=title, title_justify="left", box=box.SIMPLE, show_header=any(heads))
-    for n, head in enumerate(heads):
-        table.add_column(head, justify="right" if n else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*row)
-    Console(markup=False, highlight=False, emoji=False).print(table)
 
 
 def listed(symbols: str) -> list[str]:
@@ -81,7 +53,7 @@ def entry(
         bool, typer.Option("--version", callback=stated, is_eager=True, help="Which this is.")
     ] = False,
 ) -> None:
-    """Research trading signals, and see what they would have done.
+    """Research trading signals, see what they would have done, and run them live.
 
     \b
     Start here:
@@ -89,6 +61,21 @@ def entry(
       argo-alpine backtest                what the policy would have done with it
       argo-alpine report backtest         the same as a page with pictures
       argo-alpine lab                     the notebooks it is all made of
+
+    \b
+    Run it, each in a terminal of its own:
+      argo-alpine sandbox                 five vendors and a broker, on this machine
+      argo-alpine argo --sandbox          the engine that trades with them
+      argo-alpine health                  how it is doing, and what is wrong
+
+    \b
+    Ask it:
+      argo-alpine signals                 who voted how, and what became of it
+      argo-alpine positions               what is held, and what guards it
+      argo-alpine account                 what it is worth
+      argo-alpine sources                 what each source says now
+      argo-alpine logs                    what happened
+      argo-alpine replay                  decide it all again, and compare
 
     \b
     Exit codes: 0 well, 1 a check failed or something is missing, 2 asked wrongly.
@@ -321,14 +308,6 @@ def report(
         print(f"The report is at {near(made.page)}")
 
 
-def near(path: "Path") -> str:
-    """A path as seen from here, where it lies below."""
-    from pathlib import Path
-
-    here = Path.cwd()
-    return str(path.relative_to(here) if path.is_relative_to(here) else path)
-
-
 @app.command()
 def lab(
     port: Annotated[int, typer.Option(min=1, max=65535, help="On this machine only.")] = 8888,
@@ -360,6 +339,13 @@ def lab(
         say({"command": command, "ip": "127.0.0.1", "port": port})
     sys.stdout.flush()
     os.execv(sys.executable, command)
+
+
+for command in (
+    *(run.sandbox, run.argo, live.health, live.account, live.positions, live.signals),
+    *(live.sources, record.replay, record.logs),
+):
+    app.command()(command)
 
 
 def main(words: Sequence[str] | None = None) -> None:

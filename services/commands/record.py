@@ -1,0 +1,164 @@
+"""What was written down: the journal replayed, the logs read."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from services.commands.screen import Json, local, near, printable, say, tell
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
+    from services.argo.journal import Replay
+
+BOOKS = Path("data/recorded")
+LOGS = Path("data/logs")
+
+
+def replay(
+    book: Annotated[
+        str | None, typer.Argument(help="A book's name or file; else the newest.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Decide everything again from what was recorded, and compare.
+
+    Nothing is written. Exit code 0: every decision is identical. Exit code 1: they part, and
+    the entry and the field are named.
+
+    \b
+    Examples:
+      argo-alpine replay
+      argo-alpine replay sandbox
+      argo-alpine replay data/recorded/paper.sqlite --json
+    """
+    path = found(book)
+    result = replay_of(path)
+    parted = result.divergence
+    if json:
+        divergence = parted and {
+            "seq": parted.seq,
+            "field": parted.field,
+            "recorded": parted.recorded,
+            "replayed": parted.replayed,
+        }
+        counts = {"decisions": result.decisions, "entries": result.entries}
+        say({"book": str(path), "identical": parted is None, **counts, "divergence": divergence})
+    elif parted is None:
+        print(f"{near(path)}: {result.decisions:,} decisions identical, {result.entries:,} entries")
+    else:
+        tell(f"{near(path)}: {printable(str(parted))}")
+    if parted is not None:
+        raise typer.Exit(1)
+
+
+def found(book: str | None) -> Path:
+    """The file of a book. *Raises* `UnavailableData`."""
+    from argo_alpine.domain import UnavailableData
+
+    kept = sorted(BOOKS.glob("*.sqlite"), key=lambda path: path.stat().st_mtime)
+    if book is None:
+        if not kept:
+            raise UnavailableData(
+                f"no book in {BOOKS}: run `argo-alpine argo --sandbox` first, or name a file"
+            )
+        return kept[-1]
+    for path in (Path(book), BOOKS / f"{book}.sqlite"):
+        if path.is_file():
+            return path
+    names = ", ".join(path.stem for path in kept) or "none"
+    raise UnavailableData(f"no book {book}: there are {names} in {BOOKS}, or name a file")
+
+
+def replay_of(path: Path) -> "Replay":
+    """Replay a book without writing to it. *Raises* `UnavailableData` for what is no book."""
+    from sqlalchemy.exc import DatabaseError
+
+    from argo_alpine.domain import UnavailableData
+    from services.argo import store
+    from services.common.db import reader
+
+    sessions = reader(path)
+    try:
+        with sessions() as session:
+            total = store.count(session, store.entries)
+            with progress(total) as tick:
+                return faithful(session, tick)
+    except DatabaseError as error:
+        raise UnavailableData(
+            f"{path} is not a book, or damaged ({error.orig}): name another, or restore a backup"
+        ) from error
+    finally:
+        sessions.kw["bind"].dispose()
+
+
+def faithful(session: "Session", tick: Callable[[int], None]) -> "Replay":
+    """A replay; an entry that cannot be read at all is a divergence too."""
+    from argo_alpine.domain import Invalid
+    from services.argo.journal import Divergence, Replay, replayed
+
+    done = 0
+
+    def count(entries: int) -> None:
+        nonlocal done
+        done = entries
+        tick(entries)
+
+    try:
+        return replayed(session, count)
+    except (Invalid, LookupError, TypeError, ValueError) as error:
+        why = f"cannot be read: {error}"[:200]
+        # entries are numbered from 0, so the one at fault bears the count of those before it
+        return Replay(done, 0, Divergence(done, "body", "an entry of the journal", why))
+
+
+@contextmanager
+def progress(total: int) -> Iterator[Callable[[int], None]]:
+    """A bar on stderr, for somebody who watches."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("Replaying", total=total)
+        yield lambda entries: bar.update(task, completed=entries)
+
+
+def logs(
+    lines: Annotated[int, typer.Option(min=1, max=100_000, help="The last so many.")] = 50,
+    level: Annotated[str | None, typer.Option(help="This one and worse: warning.")] = None,
+    signal: Annotated[str | None, typer.Option(help="The beginning of a signal's id.")] = None,
+    text: Annotated[str | None, typer.Option(help="Anywhere in the line.")] = None,
+    folder: Annotated[Path, typer.Option(help="Where they are.")] = LOGS,
+    json: Json = False,
+) -> None:
+    """What happened, of every service, oldest first.
+
+    \b
+    Examples:
+      argo-alpine logs
+      argo-alpine logs --level warning --lines 20
+      argo-alpine logs --signal ec7ef09ccf77
+    """
+    from services.common.logs import LEVELS, read
+
+    if level is not None and level.lower() not in LEVELS:
+        raise typer.BadParameter(f"{level} is no level: write one of {', '.join(LEVELS)}")
+    kept = read(folder, lines=lines, level=level, text=text, signal=signal)
+    if json:
+        return say(kept)
+    for entry in kept:
+        print(printable(line_of(entry)))
+    if not kept:
+        tell("No line is like that.")
+
+
+def line_of(entry: dict[str, Any]) -> str:
+    """A line for people, on the reader's clock."""
+    names = ("recorded_at", "level", "service", "logger", "event")
+    at, level, service, _, event = (str(entry.get(name, "")) for name in names)
+    rest = " ".join(f"{key}={value}" for key, value in entry.items() if key not in names)
+    return f"{local(at or None)} {level:<8} {service} {event} {rest}".rstrip()
