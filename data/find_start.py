@@ -10,7 +10,7 @@ import structlog
 from sqlalchemy import select
 
 from argo_alpine.sessions import sessions
-from services.argo import store
+from services.argo import tables
 from tests.live_stage import living
 
 SPLIT, LAST = date(2005, 2, 28), date(2005, 3, 31)
@@ -22,7 +22,7 @@ def signals_at(day: date) -> list[str]:
         live.turn()
         live.window()
         with live.argo.writer.transaction() as session:
-            return list(session.execute(select(store.signals.c.symbol)).scalars())
+            return list(session.execute(select(tables.signals.c.symbol)).scalars())
 
 
 def main() -> int:

@@ -110,6 +110,8 @@ def replayed(session: Session, tick: Callable[[int], None] = lambda _: None) -> 
         elif stage is not None:
             used = list(bars.until(entry.seq))
             stage.kept += stage.tape.extend(used)
+            if entry.kind == "bars":
+                parted = difference(entry.seq, "bars", body["digest"], digest(used))
             if entry.kind == "moment":
                 parted = differs(session, stage, entry, body)
                 decisions += parted is None
@@ -167,7 +169,10 @@ def differs(session: Session, stage: Stage, entry: Entry, body: Any) -> Divergen
             return parted
     decision = decide(moment, stage.book, stage.policy)
     stage.book = decision.portfolio
-    return difference(entry.seq, "decision", body["decision"], plain(decision))
+    if parted := difference(entry.seq, "decision", body["decision"], plain(decision)):
+        return parted
+    table = store.misread(session, entry, decision)
+    return Divergence(entry.seq, table, "another content", "the decision's") if table else None
 
 
 def mismatched(tape: Tape, seq: int, reading: Reading) -> Divergence | None:

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from argo_alpine.domain import Trade
 from argo_alpine.metrics import RATE_FLOOR, win_rate
-from services.argo import store
+from services.argo import tables
 from services.argo.views import inside, number, value_of, whole_entries
 
 
@@ -84,7 +84,7 @@ class WinRate:
 
 def equity(session: Session, *, limit: int, after: int | None = None) -> EquityView:
     """The last points, or the first after an entry."""
-    table = store.equity
+    table = tables.equity
     if after is None:
         newest = select(table).order_by(table.c.seq.desc()).limit(limit)
         rows = list(reversed(session.execute(newest).all()))
@@ -97,7 +97,7 @@ def equity(session: Session, *, limit: int, after: int | None = None) -> EquityV
 
 def curve(session: Session) -> tuple[float | None, ...]:
     """Start, now, peak, drawdown and the deepest one, of all that is kept."""
-    table = store.equity
+    table = tables.equity
     worth = select(table.c.equity).limit(1)
     start = session.execute(worth.order_by(table.c.seq)).scalar()
     now = session.execute(worth.order_by(table.c.seq.desc())).scalar()
@@ -112,7 +112,7 @@ def curve(session: Session) -> tuple[float | None, ...]:
 
 def trades(session: Session, *, limit: int, before: int | None = None) -> TradesView:
     """The last trades, newest first; an entry is never torn, so there may be a few more."""
-    query = whole_entries(store.trades, limit, None, before).order_by(store.trades.c.n.desc())
+    query = whole_entries(tables.trades, limit, None, before).order_by(tables.trades.c.n.desc())
     views = tuple(trade_view(row) for row in session.execute(query))
     return TradesView(views, sums(session))
 
@@ -128,7 +128,7 @@ def trade_view(row: Any) -> TradeView:
 
 def sums(session: Session) -> Sums:
     """All trades, added up."""
-    table = store.trades
+    table = tables.trades
     fees = func.coalesce(func.sum(cast(inside(table, "fees"), Float)), 0.0)
     query = select(func.count(), func.coalesce(func.sum(table.c.pnl), 0.0), fees)
     n, pnl, paid = session.execute(query.select_from(table)).one()
@@ -137,7 +137,7 @@ def sums(session: Session) -> Sums:
 
 def wins(session: Session) -> WinRate:
     """How many trades won; too few are a count and no rate."""
-    pnl = np.array(session.execute(select(store.trades.c.pnl)).scalars().all(), np.float64)
+    pnl = np.array(session.execute(select(tables.trades.c.pnl)).scalars().all(), np.float64)
     rate, won = win_rate(pnl), int((pnl > 0).sum())
     if rate.n < RATE_FLOOR:
         why = f"{rate.n} trades are too few for a rate: it takes {RATE_FLOOR}"

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from argo_alpine.domain import Fill, Signal, Trade
 from argo_alpine.engine import WAITS
-from services.argo import store, words
+from services.argo import tables, words
 from services.argo.views import ConsensusView, Weights, consensus_view, inside, number, value_of
 
 OPEN_ENDED = ("signal", *WAITS)  # a signal that waited until it expired ends with one of these
@@ -104,7 +104,7 @@ def recent_signals(
     sandbox: bool = False,
 ) -> tuple[SignalView, ...]:
     """The latest signals, newest first."""
-    made = store.signals
+    made = tables.signals
     query = select(made).order_by(made.c.seq.desc(), made.c.symbol).limit(limit)
     query = query.where(made.c.symbol == symbol) if symbol else query
     return views(session, session.execute(query).all(), weights, now, sandbox)
@@ -114,7 +114,7 @@ def find_signal(
     session: Session, name: str, weights: Weights, now: datetime | None, sandbox: bool = False
 ) -> SignalView | None:
     """One signal, by its id."""
-    rows = session.execute(select(store.signals).where(store.signals.c.id == name)).all()
+    rows = session.execute(select(tables.signals).where(tables.signals.c.id == name)).all()
     return next(iter(views(session, rows, weights, now, sandbox)), None)
 
 
@@ -143,7 +143,7 @@ def view(
 
 def stats(session: Session, now: datetime | None) -> SignalStats:
     """All signals, counted."""
-    rows = session.execute(select(store.signals).order_by(store.signals.c.seq)).all()
+    rows = session.execute(select(tables.signals).order_by(tables.signals.c.seq)).all()
     signals = [(row.seq, value_of(Signal, row.body)) for row in rows]
     found = outcomes(session, signals, now)
     made = [signal for _, signal in signals]
@@ -193,7 +193,7 @@ def outcomes(
 def traced(session: Session, first: int, symbols: set[str]) -> Traces:
     """Orders and fills since an entry, under the signals that caused them."""
     traces, owners = Traces(), dict[str, str]()
-    ours, guards = store.intents, store.legs
+    ours, guards = tables.intents, tables.legs
     about = inside(ours, "signal.id").label("signal")
     query = select(ours, about).where(ours.c.seq >= first, ours.c.symbol.in_(symbols))
     names: dict[str, str] = {}
@@ -203,8 +203,8 @@ def traced(session: Session, first: int, symbols: set[str]) -> Traces:
         traces.orders[row.signal].append(order_view(row))
     for leg in session.execute(select(guards).where(guards.c.symbol.in_(symbols))):
         owners |= {leg.broker_id: names[leg.intent]} if leg.intent in names else {}
-    fills = select(store.fills).where(inside(store.fills, "symbol").in_(symbols))
-    for row in session.execute(fills.order_by(store.fills.c.n)):
+    fills = select(tables.fills).where(inside(tables.fills, "symbol").in_(symbols))
+    for row in session.execute(fills.order_by(tables.fills.c.n)):
         if row.broker_id in owners:
             traces.fills[owners[row.broker_id]].append(fill_view(value_of(Fill, row.body)))
     return traces
@@ -224,7 +224,7 @@ def fill_view(fill: Fill) -> FillView:
 
 def reasons(session: Session, first: int, symbols: set[str]) -> Mapping[tuple[str, int], str]:
     """The last word on each signal before the next bar: by symbol and the signal's entry."""
-    rows = store.decisions
+    rows = tables.decisions
     is_bar = (func.json_type(rows.c.body, "$.consensus") != "null").label("is_bar")
     is_made = (func.json_type(rows.c.body, "$.signal") != "null").label("is_made")
     query = select(rows.c.seq, rows.c.symbol, rows.c.why, is_bar, is_made)
@@ -241,7 +241,7 @@ def reasons(session: Session, first: int, symbols: set[str]) -> Mapping[tuple[st
 
 def closed(session: Session, first: int, symbols: set[str]) -> Sequence[Trade]:
     """Round trips of some symbols since an entry."""
-    done = store.trades
+    done = tables.trades
     query = select(done.c.body).where(
         done.c.seq >= first, or_(*(inside(done, "symbol") == symbol for symbol in sorted(symbols)))
     )

@@ -1,19 +1,12 @@
-"""Everything Argo remembers, in one SQLite file: tables, and the queries on them."""
+"""What is written into a book, and read from it: values in, values out."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any
+from typing import Any, TypeAlias
 
 from sqlalchemy import (
-    Column,
-    Date,
-    Float,
-    Integer,
-    MetaData,
-    String,
     Table,
-    Text,
     and_,
     func,
     insert,
@@ -36,142 +29,25 @@ from argo_alpine.domain import (
     digest,
 )
 from services.argo.ports import BrokerOrder, OrderState
+from services.argo.tables import (
+    APPEND_ONLY,
+    SCHEMA,
+    bars,
+    decisions,
+    entries,
+    equity,
+    fills,
+    intents,
+    legs,
+    meters,
+    notes,
+    outbox,
+    readings,
+    signals,
+    tables,
+    trades,
+)
 from services.argo.wire import loaded
-from services.common.db import UtcDateTime
-
-SCHEMA = 1  # PRAGMA user_version
-
-tables = MetaData()
-
-entries = Table(  # the journal: append-only, chained
-    "entries",
-    tables,
-    Column("seq", Integer, primary_key=True),
-    Column("kind", String, nullable=False, index=True),
-    Column("at", UtcDateTime, nullable=False),
-    Column("recorded_at", UtcDateTime, nullable=False),
-    Column("body", Text, nullable=False),
-    Column("previous", String, nullable=False),
-    Column("id", String, nullable=False, unique=True),
-)
-readings = Table(  # append-only, named by content
-    "readings",
-    tables,
-    Column("digest", String, primary_key=True),
-    Column("source", String, nullable=False),
-    Column("symbol", String, nullable=False),
-    Column("at", UtcDateTime, nullable=False),
-    Column("body", Text, nullable=False),
-)
-bars = Table(  # append-only: what was used once is never restated
-    "bars",
-    tables,
-    Column("symbol", String, primary_key=True),
-    Column("at", UtcDateTime, primary_key=True),
-    *(Column(name, Float, nullable=False) for name in ("open", "high", "low", "close", "volume")),
-    Column("seq", Integer, nullable=False),  # the entry that used it first
-)
-decisions = Table(  # what became of each symbol, whenever a bar was decided
-    "decisions",
-    tables,
-    Column("seq", Integer, primary_key=True),
-    Column("symbol", String, primary_key=True),
-    Column("at", UtcDateTime, nullable=False),
-    Column("why", String, nullable=False),
-    Column("body", Text, nullable=False),
-)
-signals = Table(
-    "signals",
-    tables,
-    Column("id", String, primary_key=True),
-    Column("seq", Integer, nullable=False),
-    Column("at", UtcDateTime, nullable=False),
-    Column("symbol", String, nullable=False),
-    Column("body", Text, nullable=False),
-)
-intents = Table(  # orders we decided on, and where they are
-    "intents",
-    tables,
-    Column("id", String, primary_key=True),
-    Column("seq", Integer, nullable=False),
-    Column("symbol", String, nullable=False),
-    Column("leg", String, nullable=False),
-    Column("at", UtcDateTime, nullable=False),
-    Column("recorded_at", UtcDateTime, nullable=False),
-    Column("state", String, nullable=False, index=True),
-    Column("tries", Integer, nullable=False, default=0),
-    Column("tried_at", UtcDateTime),
-    Column("broker_id", String),
-    Column("filled", Float, nullable=False, default=0.0),
-    Column("average", Float, nullable=False, default=0.0),
-    Column("note", Text, nullable=False, default=""),
-    Column("told", Integer),  # the moment that was told of its end
-    Column("body", Text, nullable=False),
-)
-legs = Table(  # the broker's own orders that guard a position
-    "legs",
-    tables,
-    Column("broker_id", String, primary_key=True),
-    Column("intent", String, nullable=False, index=True),
-    Column("symbol", String, nullable=False),
-    Column("leg", String, nullable=False),
-    Column("price", Float, nullable=False),
-    Column("state", String, nullable=False),
-    Column("filled", Float, nullable=False, default=0.0),
-    Column("average", Float, nullable=False, default=0.0),
-)
-fills = Table(
-    "fills",
-    tables,
-    Column("n", Integer, primary_key=True),
-    Column("broker_id", String, nullable=False),
-    Column("at", UtcDateTime, nullable=False),
-    Column("told", Integer),  # the moment that booked it
-    Column("body", Text, nullable=False),
-)
-trades = Table(
-    "trades",
-    tables,
-    Column("n", Integer, primary_key=True),
-    Column("seq", Integer, nullable=False),
-    Column("closed", UtcDateTime, nullable=False),
-    Column("pnl", Float, nullable=False),
-    Column("body", Text, nullable=False),
-)
-equity = Table(
-    "equity",
-    tables,
-    Column("seq", Integer, primary_key=True),
-    Column("at", UtcDateTime, nullable=False),
-    Column("equity", Float, nullable=False),
-    Column("cash", Float, nullable=False),
-)
-outbox = Table(  # what subscribers must hear, in order
-    "outbox",
-    tables,
-    Column("n", Integer, primary_key=True),
-    Column("seq", Integer, nullable=False),
-    Column("kind", String, nullable=False),
-    Column("hash", String, nullable=False, unique=True),
-    Column("body", Text, nullable=False),
-    Column("sent_at", UtcDateTime),
-)
-meters = Table(
-    "meters",
-    tables,
-    Column("source", String, primary_key=True),
-    Column("day", Date, primary_key=True),
-    Column("calls", Integer, nullable=False),
-    Column("usd", Float, nullable=False),
-)
-notes = Table(  # small facts that change: heartbeat, breakers, governor
-    "notes",
-    tables,
-    Column("name", String, primary_key=True),
-    Column("body", Text, nullable=False),
-)
-
-APPEND_ONLY = (entries, readings, bars, decisions, signals, trades, equity)
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,22 +160,45 @@ def read_bars(session: Session) -> Iterable[tuple[int, Bar]]:
         )
 
 
-def keep_decision(session: Session, entry: Entry, decision: Decision) -> None:
-    """What became of each symbol, the signals made and the trades closed, for those who ask."""
+Rows: TypeAlias = dict[str, object]
+
+
+def derived(entry: Entry, decision: Decision) -> Iterator[tuple[Table, Rows]]:
+    """What a decision means to those who ask: why, signals made, trades closed."""
     refused = {refusal.symbol: refusal.reasons for refusal in decision.refusals}
     made = {signal.symbol: signal.id for signal in decision.signals}
-    for symbol, why in decision.why.items():
+    at = {"seq": entry.seq, "at": entry.at}
+    for symbol, why in sorted(decision.why.items()):
         body: dict[str, object] = {"consensus": decision.consensus.get(symbol)}
         body |= {"signal": made.get(symbol), "reasons": refused.get(symbol, ())}
-        row = {"seq": entry.seq, "symbol": symbol, "at": entry.at, "why": why}
-        session.execute(insert(decisions).values(row | {"body": canonical(body)}))
+        yield decisions, {**at, "symbol": symbol, "why": why, "body": canonical(body)}
     for signal in decision.signals:
         row = {"id": signal.id, "seq": entry.seq, "at": signal.at, "symbol": signal.symbol}
-        text = canonical(signal)
-        session.execute(upsert(signals).values(row | {"body": text}).on_conflict_do_nothing())
+        yield signals, {**row, "body": canonical(signal)}
     for trade in decision.trades:
         row = {"seq": entry.seq, "closed": trade.closed, "pnl": trade.pnl}
-        session.execute(insert(trades).values(row | {"body": canonical(trade)}))
+        yield trades, {**row, "body": canonical(trade)}
+
+
+def keep_decision(session: Session, entry: Entry, decision: Decision) -> None:
+    """Keep what a decision means; a signal that was made before stays as it was."""
+    for table, row in derived(entry, decision):
+        session.execute(upsert(table).values(row).on_conflict_do_nothing())
+
+
+def misread(session: Session, entry: Entry, decision: Decision) -> str:
+    """The table that no longer says what the decision meant; empty when all do."""
+    meant: dict[Table, list[Rows]] = {decisions: [], signals: [], trades: []}
+    for table, row in derived(entry, decision):
+        meant[table].append(row)
+    for table, rows in meant.items():
+        names = [c for c in table.c if c.name != "n"]
+        kept = session.execute(select(*names).where(table.c.seq == entry.seq)).mappings().all()
+        if sorted(map(str, (dict(row) for row in kept))) != sorted(
+            str({c.name: row[c.name] for c in names}) for row in rows
+        ):
+            return table.name
+    return ""
 
 
 def keep_equity(session: Session, entry: Entry, worth: float, cash: float) -> None:

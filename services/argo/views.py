@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from argo_alpine.domain import Consensus, Direction, InvalidJournal, Vote, parsed
 from argo_alpine.votes import SOURCES
-from services.argo import store, words
+from services.argo import store, tables, words
 from services.argo.wire import loaded
 
 Weights: TypeAlias = Mapping[str, int]  # source -> basis points
@@ -137,8 +137,8 @@ def recent_decisions(
     before: int | None = None,  # entries with a smaller number only
 ) -> tuple[DecisionView, ...]:
     """What became of each symbol, newest first."""
-    query = whole_entries(store.decisions, limit, symbol, before)
-    rows = session.execute(query.order_by(store.decisions.c.symbol)).all()
+    query = whole_entries(tables.decisions, limit, symbol, before)
+    rows = session.execute(query.order_by(tables.decisions.c.symbol)).all()
     return tuple(decision_view(session, row, weights) for row in rows)
 
 
@@ -168,7 +168,7 @@ def decision_view(session: Session, row: Any, weights: Weights) -> DecisionView:
 
 def signal_before(session: Session, symbol: str, seq: int) -> str | None:
     """The last signal of a symbol before an entry."""
-    made = store.signals.c
+    made = tables.signals.c
     query = select(made.id).where(made.symbol == symbol, made.seq < seq)
     name: str | None = session.execute(query.order_by(made.seq.desc()).limit(1)).scalar()
     return name
@@ -182,4 +182,4 @@ def checkpoint(session: Session) -> Checkpoint:
     head = store.last_entry(session)
     if head is None:
         return Checkpoint(None, None, 0, None)
-    return Checkpoint(head.seq, head.id, store.count(session, store.entries), head.at)
+    return Checkpoint(head.seq, head.id, store.count(session, tables.entries), head.at)

@@ -78,13 +78,13 @@ def replay_of(path: Path) -> "Replay":
     from sqlalchemy.exc import DatabaseError
 
     from argo_alpine.domain import UnavailableData
-    from services.argo import store
+    from services.argo import store, tables
     from services.common.db import reader
 
     sessions = reader(path)
     try:
         with sessions() as session:
-            total = store.count(session, store.entries)
+            total = store.count(session, tables.entries)
             with progress(total) as tick:
                 return faithful(session, tick)
     except DatabaseError as error:

@@ -10,7 +10,7 @@ from sqlalchemy import insert, select
 
 from argo_alpine.domain import Direction, Trade, canonical
 from argo_alpine.metrics import wilson
-from services.argo import store
+from services.argo import store, tables
 from services.argo.views import number
 from services.argo.wire import loaded
 from tests.served import serving
@@ -40,7 +40,7 @@ def put_trades(served, pnls):
         for n, pnl in enumerate(pnls):
             trade = Trade("AAPL", Direction.LONG, 1.0, at, at, 10.0, 10.0 + pnl, 0.25, pnl, "stop")
             row = {"seq": n, "closed": at, "pnl": pnl, "body": canonical(trade)}
-            session.execute(insert(store.trades).values(row))
+            session.execute(insert(tables.trades).values(row))
 
 
 # What is held
@@ -102,7 +102,7 @@ def test_an_account_nobody_knows_has_no_numbers(empty):
 def test_the_curve_is_what_was_kept(served):
     said = served.get("/api/equity")
     with served.stage.writer.transaction() as session:
-        worth = session.execute(select(store.equity.c.equity).order_by(store.equity.c.seq))
+        worth = session.execute(select(tables.equity.c.equity).order_by(tables.equity.c.seq))
         kept = np.array(worth.scalars().all())
     assert [point["equity"] for point in said["points"]] == kept.tolist()
     peaks = np.maximum.accumulate(kept)
@@ -123,7 +123,7 @@ def test_the_curve_continues_after_a_point_and_ends_with_the_last(served):
 def test_trades_come_newest_first_with_sums_of_all(served):
     said = served.get("/api/trades")
     with served.stage.writer.transaction() as session:
-        bodies = session.execute(select(store.trades.c.body)).scalars()
+        bodies = session.execute(select(tables.trades.c.body)).scalars()
         kept = [loaded(Trade, text) for text in bodies]
     assert [t["pnl"] for t in said["trades"]] == [trade.pnl for trade in reversed(kept)]
     assert said["sums"]["n"] == len(kept) == 3
@@ -199,7 +199,7 @@ def test_a_broken_store_is_503_without_internals(tmp_path, path, capfd):
     assert said["id"] in out.out + out.err
 
 
-@pytest.mark.parametrize("table", [store.signals, store.trades, store.decisions])
+@pytest.mark.parametrize("table", [tables.signals, tables.trades, tables.decisions])
 def test_a_damaged_row_is_503_too(tmp_path, table):
     path = {"signals": "signals/latest"}.get(table.name, table.name)
     with serving(tmp_path / "book.sqlite") as served:

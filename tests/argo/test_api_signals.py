@@ -10,7 +10,7 @@ from sqlalchemy import select
 from argo_alpine import engine, risk
 from argo_alpine.domain import Direction, Signal, UnavailableBroker
 from argo_alpine.votes import SOURCES
-from services.argo import signal_views, store, words
+from services.argo import signal_views, store, tables, words
 from services.argo.ports import OrderState, SourceHealth
 from services.argo.wire import loaded
 from tests.served import serving
@@ -27,7 +27,7 @@ def served(tmp_path_factory):
 @pytest.fixture(scope="module")
 def kept(served):
     with served.stage.writer.transaction() as session:
-        query = select(store.signals.c.body).order_by(store.signals.c.seq.desc())
+        query = select(tables.signals.c.body).order_by(tables.signals.c.seq.desc())
         return [loaded(Signal, text) for text in session.execute(query).scalars()]
 
 

@@ -8,7 +8,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
 from argo_alpine.domain import InvalidSettings, UnavailableBroker
-from services.argo import store
+from services.argo import tables
 from services.argo.cycle import SKEW
 from services.argo.lock import locked
 from services.argo.ports import Harvest
@@ -151,7 +151,7 @@ def test_market_time_never_goes_back(stage):
     assert (stage.engine.status.state, "back" in stage.engine.status.error) == ("waiting", True)
 
 
-@pytest.mark.parametrize("table", store.APPEND_ONLY, ids=str)
+@pytest.mark.parametrize("table", tables.APPEND_ONLY, ids=str)
 def test_history_cannot_be_changed_through_the_database(stage, table):
     for _ in range(10):
         stage.day()

@@ -88,6 +88,22 @@ def test_one_changed_bar_is_found_where_it_was_first_used(book):
     assert parted.field.startswith(f"readings.massive.{symbol}")
 
 
+@pytest.mark.parametrize("change", ["update bars set volume = volume + 1", "delete from bars"])
+def test_one_changed_or_missing_bar_of_the_past_is_found(book, change):
+    book.execute(text(f"{change} where rowid = (select rowid from bars where seq < 3 limit 1)"))
+    assert replayed(book).divergence.field == "bars"
+
+
+@pytest.mark.parametrize("table", ["decisions", "signals", "trades"])
+def test_what_is_shown_is_what_was_decided(book, table):
+    (body,) = book.execute(text(f"select body from {table} limit 1")).one()
+    book.execute(
+        text(f"update {table} set body = :new where body = :old"),
+        {"old": body, "new": body.replace("1", "2")},
+    )
+    assert replayed(book).divergence.field == table
+
+
 def test_one_changed_reading_is_found(book):
     name = book.execute(text("select digest from readings where source = 'sonar'")).scalar()
     changed(book, "readings", "digest", name, lambda r: r["values"].update(confidence="99.0"))

@@ -9,7 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from argo_alpine.domain import Mode, Portfolio, Position, Quote
-from services.argo import record_views, store
+from services.argo import record_views, store, tables
 from services.argo.cycle import Engine
 from services.argo.record_views import EquityView, TradesView
 from services.argo.routes import needs
@@ -193,7 +193,7 @@ def position_view(
 
 def guards_of(session: Session) -> Mapping[str, tuple[GuardView, ...]]:
     """Guards that may still be filled, by symbol."""
-    legs = store.legs
+    legs = tables.legs
     query = select(legs).where(legs.c.state.not_in(store.DONE)).order_by(legs.c.leg)
     found: dict[str, tuple[GuardView, ...]] = {}
     for row in session.execute(query):

@@ -10,7 +10,7 @@ from prometheus_client.registry import Collector
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from services.argo import store
+from services.argo import store, tables
 from services.argo.cycle import Engine
 from services.argo.routes import needs
 from services.argo.routes.health import (
@@ -103,16 +103,16 @@ def of_account(engine: Engine) -> Iterator[Metric]:
 
 def of_book(session: Session) -> Iterator[Metric]:
     """What the book counts. *Raises* `DatabaseError`."""
-    signals, trades = store.count(session, store.signals), store.count(session, store.trades)
+    signals, trades = store.count(session, tables.signals), store.count(session, tables.trades)
     yield CounterMetricFamily("argo_signals", "Signals of this book.", value=signals)
     yield CounterMetricFamily("argo_trades", "Round trips of this book.", value=trades)
     orders = GaugeMetricFamily("argo_orders_total", "Orders, by where they are.", labels=["state"])
-    by_state = select(store.intents.c.state, func.count()).group_by(store.intents.c.state)
-    for state, count in session.execute(by_state.order_by(store.intents.c.state)):
+    by_state = select(tables.intents.c.state, func.count()).group_by(tables.intents.c.state)
+    for state, count in session.execute(by_state.order_by(tables.intents.c.state)):
         orders.add_metric([state], count)
     yield orders
-    waiting = select(func.count()).where(store.outbox.c.sent_at.is_(None))
-    count = session.execute(waiting.select_from(store.outbox)).scalar_one()
+    waiting = select(func.count()).where(tables.outbox.c.sent_at.is_(None))
+    count = session.execute(waiting.select_from(tables.outbox)).scalar_one()
     yield from gauge("argo_outbox_waiting", "Messages subscribers have not heard.", count)
-    head = session.execute(select(func.max(store.entries.c.seq))).scalar()
+    head = session.execute(select(func.max(tables.entries.c.seq))).scalar()
     yield from gauge("argo_journal_seq", "Number of the journal's last entry.", head)
