@@ -79,12 +79,13 @@ def amount(value: float | None, digits: int = 2, sign: bool = False) -> str:
     """A number with its thousands; a dash for one that is not known."""
     if value is None:
         return "-"
-    return f"{value:{'+' if sign else ''},.{digits}f}"
+    shown = round(value, digits) + 0.0  # no minus before a zero
+    return f"{shown:{'+' if sign else ''},.{digits}f}"
 
 
 def percent(share: float | None) -> str:
     """A share of one as percent; a dash for one that is not known."""
-    return "-" if share is None else f"{100 * share:.1f} %"
+    return "-" if share is None else f"{round(100 * share, 1) + 0.0:.1f} %"
 
 
 def seconds(value: float | None) -> str:
