@@ -37,7 +37,7 @@ run: $(READY) ## backtest the bundled prices and write the report
 	$(B)/argo-alpine report backtest
 
 test: $(READY) ## run every test and every notebook
-	$(B)/python -m pytest
+	$(B)/python -m pytest --numprocesses 2 --dist loadfile
 
 lint: $(READY) ## check style, types, import rules and that the notebooks are clean
 	$(B)/ruff check

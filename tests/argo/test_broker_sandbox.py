@@ -2,6 +2,7 @@
 
 import queue
 from collections.abc import Iterator
+from datetime import date
 from time import monotonic
 
 import pytest
@@ -29,7 +30,7 @@ def broker(sandbox: Running) -> AlpacaBroker:
 @pytest.fixture
 def sandbox() -> Iterator[Running]:
     """At the open of 2 March 2005: AAPL will rise a little and then fall."""
-    with running() as started:
+    with running(start=date(2005, 3, 1)) as started:
         assert started.step(windows=2)["window"] == "open"
         yield started
 

@@ -148,7 +148,10 @@ def test_clocks_that_disagree_stop_every_entry(stage, monkeypatch):
 def test_market_time_never_goes_back(stage):
     stage.clock.move(-60.0)
     stage.engine.cycle()
-    assert (stage.engine.status.state, "back" in stage.engine.status.error) == ("waiting", True)
+    assert (stage.engine.status.state, "before this book" in stage.engine.status.error) == (
+        "waiting",
+        True,
+    )
 
 
 @pytest.mark.parametrize("table", tables.APPEND_ONLY, ids=str)

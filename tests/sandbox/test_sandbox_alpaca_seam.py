@@ -1,6 +1,7 @@
 """The stand-in inside the whole sandbox, over the recorded days."""
 
 import json
+from datetime import date
 
 import pytest
 from sandbox_alpaca_stage import served, trading
@@ -13,7 +14,7 @@ from services.sandbox.world import SYMBOLS, World
 @pytest.fixture
 def world():
     """The recorded market, standing still."""
-    return World(load(SYMBOLS))
+    return World(load(SYMBOLS), date(2005, 3, 1))
 
 
 def bracket(world, width=0.05):

@@ -17,9 +17,10 @@ from argo_alpine.bars import load
 from argo_alpine.domain import InvalidSettings
 from services.sandbox.app import create_app, open_sandbox
 from services.sandbox.server import TICK, write_state
-from services.sandbox.world import SYMBOLS
+from services.sandbox.world import START, SYMBOLS
 from tests.sandbox_server import ask, running
 
+DAY = date(2005, 3, 1)
 BARS = load(SYMBOLS, date(2004, 9, 1), date(2005, 4, 29))
 KEYS = {
     "Authorization": "Bearer sandbox",
@@ -32,7 +33,7 @@ ORDER = {"symbol": "IBM", "qty": "2", "side": "buy", "type": "market", "time_in_
 
 @pytest.fixture
 def sandbox():
-    with running(bars=BARS) as server:
+    with running(bars=BARS, start=DAY) as server:
         server.session.headers.update(KEYS)
         yield server
 
@@ -69,7 +70,7 @@ def test_dwell_is_checked_and_shown(sandbox):
 
 def test_time_stands_still_until_somebody_asks_a_vendor():
     moved = threading.Event()
-    with running(bars=BARS, running=True) as server:
+    with running(bars=BARS, start=DAY, running=True) as server:
         world, move = server.world, server.world.move
         world.move = lambda seconds: (move(seconds), moved.set())
         assert told(server)["waiting"] is True
@@ -214,7 +215,7 @@ def test_a_second_run_goes_on_where_the_first_stopped_unless_it_is_fresh(tmp_pat
         assert {**told(server), "waiting": False} == before
         assert get(server, "/alpaca/v2/positions").json()[0]["qty"] == "2"
     with running(**options, fresh=True) as server:
-        assert told(server)["session"] == "2005-03-01"
+        assert told(server)["session"] == START.isoformat()
 
 
 def test_a_damaged_state_is_refused_with_its_name_and_the_remedy(tmp_path):
@@ -279,4 +280,4 @@ def test_a_signal_ends_it_politely_and_its_books_are_kept(tmp_path, number):
         process.send_signal(number)
         assert process.wait(30) == 0
     assert re.match(r"SANDBOX http://127.0.0.1:\d+ \(control http://127.0.0.1:\d+\)", told)
-    assert json.loads(state.read_text())["session"] == "2005-03-01"
+    assert json.loads(state.read_text())["session"] == START.isoformat()

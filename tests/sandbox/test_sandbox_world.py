@@ -7,13 +7,14 @@ import pytest
 
 from argo_alpine.bars import load
 from argo_alpine.domain import InvalidBars, InvalidSettings
-from services.sandbox.world import DWELL, START, SYMBOLS, WINDOWS, World, path, quoted
+from services.sandbox.world import DWELL, SYMBOLS, WINDOWS, World, path, quoted
 
 YEAR = load(SYMBOLS, date(2004, 1, 2), date(2005, 12, 30))
+DAY = date(2005, 3, 1)
 
 
 def world(**options):
-    return World(YEAR, **options)
+    return World(YEAR, **{"start": DAY, **options})
 
 
 def places(made, windows):
@@ -26,7 +27,7 @@ def places(made, windows):
 
 def test_a_fresh_world_stands_in_the_last_window_before_the_close():
     made = world()
-    assert (made.day, made.window, made.is_open) == (START, "close", True)
+    assert (made.day, made.window, made.is_open) == (DAY, "close", True)
     assert made.at == datetime(2005, 3, 1, 21, tzinfo=UTC) - timedelta(seconds=DWELL)
 
 
