@@ -125,6 +125,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                     'argo_alpine.domain.check_range': ('domain.html#check_range', 'argo_alpine/domain.py'),
                                     'argo_alpine.domain.compiled': ('domain.html#compiled', 'argo_alpine/domain.py'),
                                     'argo_alpine.domain.compiled_folder': ('domain.html#compiled_folder', 'argo_alpine/domain.py'),
+                                    'argo_alpine.domain.content_id': ('domain.html#content_id', 'argo_alpine/domain.py'),
                                     'argo_alpine.domain.digest': ('domain.html#digest', 'argo_alpine/domain.py'),
                                     'argo_alpine.domain.flaw': ('domain.html#flaw', 'argo_alpine/domain.py'),
                                     'argo_alpine.domain.numbers': ('domain.html#numbers', 'argo_alpine/domain.py'),

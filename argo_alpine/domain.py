@@ -9,14 +9,15 @@ __all__ = ['FLAWS', 'Ints', 'Floats', 'Numbers', 'P', 'R', 'type_hints', 'ArgoAl
            'UnknownOutcome', 'RefusedOrder', 'utc', 'Value', 'shown', 'compiled_folder', 'compiled', 'flaw', 'Bar',
            'Quote', 'Reading', 'Direction', 'Vote', 'Consensus', 'Signal', 'Order', 'Fill', 'Position', 'Trade',
            'Session', 'Account', 'Moment', 'Mode', 'Portfolio', 'Budget', 'Refusal', 'Decision', 'plain', 'canonical',
-           'digest', 'parsed', 'parsed_leaf', 'Entry', 'chained', 'numeric_fields', 'numbers', 'check_range']
+           'digest', 'parsed', 'parsed_leaf', 'Entry', 'chained', 'content_id', 'numeric_fields', 'numbers',
+           'check_range']
 
-# %% ../nbs/00_domain.ipynb #85d368cf
+# %% ../nbs/00_domain.ipynb #284c0bb3
 import html
 import json
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from datetime import UTC, date, datetime
 from enum import Enum, IntEnum
 from functools import cache
@@ -521,7 +522,7 @@ def parsed_leaf(kind: Any, value: Any) -> Any:
         return kind.fromisoformat(value)
     return float(value) if kind is float else value
 
-# %% ../nbs/00_domain.ipynb #47541f8b
+# %% ../nbs/00_domain.ipynb #f747df59
 @dataclass(frozen=True, slots=True)
 class Entry(Value):
     "One row of the journal."
@@ -540,10 +541,13 @@ def chained(
 ) -> Entry:
     "The entry that follows `last`."
     seq, previous = (last.seq + 1, last.id) if last else (0, "")
-    text = canonical(body)
-    return Entry(
-        seq, kind, at, recorded_at, text, previous, digest((seq, kind, at, text, previous))
-    )
+    entry = Entry(seq, kind, at, recorded_at, canonical(body), previous, "")
+    return replace(entry, id=content_id(entry))
+
+
+def content_id(entry: Entry) -> str:
+    "The id that the content of an entry asks for."
+    return digest((entry.seq, entry.kind, entry.at, entry.recorded_at, entry.body, entry.previous))
 
 # %% ../nbs/00_domain.ipynb #51739ac3
 @cache

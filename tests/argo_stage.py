@@ -65,11 +65,15 @@ class FakeBroker:
         self.posts.append(order.id)
         if order.id not in self.placed:
             self.meant[order.id] = order
-            legs = self.legs(order) if order.leg != "close" else ()
-            self.placed[order.id] = BrokerOrder(
+            legs = self.legs(order) if order.leg in ("entry", "protect") else ()
+            placed = BrokerOrder(
                 f"b-{order.id}", order.id, order.symbol, float(order.quantity), 0.0, float("nan"),
                 OrderState.OPEN, self.time.market(), legs=legs,
             )  # fmt: skip
+            if order.leg == "protect":  # the target is the parent, the stop its leg
+                target, stop = legs
+                placed = replace(placed, leg="target", price=target.price, legs=(stop,))
+            self.placed[order.id] = placed
         return self.placed[order.id]
 
     def legs(self, order: Order) -> tuple[BrokerOrder, ...]:
@@ -86,7 +90,9 @@ class FakeBroker:
     def cancel(self, broker_id: str) -> None:
         for order in list(self.placed.values()):
             if order.id == broker_id and not order.state.is_final:
-                self.placed[order.client_id] = replace(order, state=OrderState.CANCELED)
+                gone = tuple(replace(leg, state=OrderState.CANCELED) for leg in order.legs)
+                self.placed[order.client_id] = replace(order, state=OrderState.CANCELED, legs=gone)
+                continue
             if broker_id in {leg.id for leg in order.legs}:
                 gone = tuple(replace(leg, state=OrderState.CANCELED) for leg in order.legs)
                 self.placed[order.client_id] = replace(order, legs=gone)
@@ -103,7 +109,9 @@ class FakeBroker:
             price = self.prices.get(order.symbol)
             if price is None:
                 continue
-            if not order.state.is_final:
+            if order.leg == "target" and not order.state.is_final:
+                self.exit_own(name, order, price)
+            elif not order.state.is_final:
                 self.placed[name] = order = self.filled(order, price)
             elif order.state == OrderState.FILLED:
                 self.guard(name, order, price)
@@ -113,6 +121,17 @@ class FakeBroker:
         self.held[order.symbol] = self.held.get(order.symbol, 0.0) + order.quantity
         at = self.time.market()
         return replace(order, filled=order.quantity, average=price, state=OrderState.FILLED, at=at)
+
+    def exit_own(self, name: str, order: BrokerOrder, price: float) -> None:
+        (stop,), side = order.legs, 1 if order.quantity > 0 else -1
+        if side * (price - stop.price) >= 0:
+            ended = replace(order, state=OrderState.CANCELED, legs=(self.filled(stop, price),))
+        elif side * (order.price - price) >= 0:
+            gone = replace(stop, state=OrderState.CANCELED)
+            ended = replace(self.filled(order, price), legs=(gone,))
+        else:
+            return
+        self.placed[name] = ended
 
     def guard(self, name: str, order: BrokerOrder, price: float) -> None:
         for met in order.legs:

@@ -1,10 +1,12 @@
 """The live engine: see, decide, write down, and only then act."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 import structlog
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from argo_alpine.domain import (
@@ -27,6 +29,7 @@ from argo_alpine.sessions import session_at
 from services.argo import store
 from services.argo.board import Board
 from services.argo.desk import Desk
+from services.argo.guards import protect
 from services.argo.journal import build, revived, verified
 from services.argo.ports import BrokerAccount, BrokerOrder
 from services.argo.tape import Tape, is_late
@@ -84,7 +87,8 @@ class Engine:
         self.since: float | None = None  # monotonic: when the first of them came
         self.frozen: Mapping[str, str] = {}
         self.compared = self.settled = float("-inf")  # monotonic
-        self.reconciled = False
+        self.beaten = float("-inf")  # monotonic, when market time was last asked for
+        self.reconciled = self.gapped = False
         self.status = Status()
 
     # Start-up is recovery
@@ -107,7 +111,8 @@ class Engine:
         at = self.tick()
         if book is None:
             book = Portfolio(cash=self.broker.account().cash, positions={})
-        self.compare(at, book)
+        self.desk.ledger.book = book
+        self.compare(at)
         with self.writer.transaction() as session:
             body: dict[str, object] = {"book": self.plan.book, "symbols": self.plan.symbols}
             body |= {"build": build(), "policy": self.plan.policy, "portfolio": book}
@@ -123,13 +128,16 @@ class Engine:
         try:
             if self.book is None:
                 self.recover()
-            state, error = "running", self.round()
+            error = self.round()
         except Unavailable as problem:
-            state, error = "waiting", str(problem)
+            error = str(problem)
             log.warning("cycle_waits", error=error)
+        except OperationalError as problem:  # disk full, file locked: read again what got there
+            error, self.book = f"the book cannot be written: {problem.orig}", None
+            log.exception("cycle_waits")
         self.status = replace(
             self.status,
-            state=state if not error else "waiting",
+            state="waiting" if error else "running",
             error=error,
             cycled_at=self.clock.wall(),
             cycles=self.status.cycles + 1,
@@ -147,8 +155,7 @@ class Engine:
         error = self.attend(at, is_due=self.clock.monotonic() - self.settled >= SETTLE)
         account = self.ask_account(at)
         decision = self.decide(at, account, quotes, readings)
-        assert self.book is not None
-        self.desk.dispatch(at, self.book)
+        self.desk.dispatch(at, {*self.frozen} if self.reconciled else None)
         if decision is not None and decision.orders:
             error = self.attend(at, is_due=True) or error
         self.status = replace(
@@ -176,15 +183,24 @@ class Engine:
         self.status = replace(self.status, state="stopped")
 
     def tick(self) -> datetime:
-        """Market time. *Raises* `UnavailableBroker` when it went back."""
-        at = self.clock.market()
+        """Market time. *Raises* `UnavailableBroker` when it went back, or ahead by itself."""
+        at, now = self.clock.market(), self.clock.monotonic()
         if self.at is not None and at < self.at:
             raise UnavailableBroker(
                 f"market time is {at:%Y-%m-%d %H:%M:%S}, before this book's last entry of "
                 f"{self.at:%Y-%m-%d %H:%M:%S}: go on where the market is, or begin another book"
             )
-        self.at = at
+        passed = now - self.beaten + SKEW.total_seconds()
+        if self.at is not None and (at - self.at).total_seconds() > passed:
+            self.check_clock()  # a night in the sandbox, or a clock that was set wrong
+        self.at, self.beaten = at, now
         return at
+
+    def check_clock(self) -> None:
+        """*Raises* `UnavailableBroker` when the broker's clock says something else than ours."""
+        before, there, after = self.clock.market(), self.broker.clock(), self.clock.market()
+        if not before - SKEW <= there <= after + SKEW:
+            raise UnavailableBroker(f"the broker's clock says {there}, ours {after}")
 
     def decide(
         self,
@@ -217,7 +233,10 @@ class Engine:
             self.beat(at)
             return None
         self.write(moment, decision, account)
+        self.fresh = [bar for bar in self.fresh if bar not in bars]
+        self.since = None if bars else self.since
         self.book, self.last = decision.portfolio, text
+        self.desk.ledger.book = decision.portfolio
         return decision
 
     def beat(self, at: datetime) -> None:
@@ -240,13 +259,13 @@ class Engine:
         old = [bar for bar in self.fresh if is_late(at, bar.at)]
         if not old:
             return
-        self.fresh = [bar for bar in self.fresh if not is_late(at, bar.at)]
-        self.since = self.clock.monotonic() if self.fresh else None
         with self.writer.transaction() as session:
             body = {"bars": len(old), "first": old[0].at, "last": old[-1].at, "digest": digest(old)}
             entry = store.append(session, "bars", at, self.clock.wall(), body)
             store.keep_bars(session, entry.seq, old)
             self.note_head(entry)
+        self.fresh = [bar for bar in self.fresh if bar not in old]
+        self.since = self.clock.monotonic() if self.fresh else None
 
     def ripe(self, readings: Sequence[Reading]) -> tuple[Bar, ...]:
         """The bars to decide upon now: when every source has spoken, or had its time."""
@@ -255,9 +274,7 @@ class Engine:
         waited = self.clock.monotonic() - self.since
         if waited < self.plan.patience and not self.is_complete(readings):
             return ()
-        bars = tuple(sorted(self.fresh, key=lambda bar: bar.symbol))
-        self.fresh, self.since = [], None
-        return bars
+        return tuple(sorted(self.fresh, key=lambda bar: bar.symbol))
 
     def is_complete(self, readings: Sequence[Reading]) -> bool:
         """Whether every symbol has its bar, and every source has spoken of it."""
@@ -325,37 +342,36 @@ class Engine:
     def ask_account(self, at: datetime) -> BrokerAccount | None:
         """What the broker says we have; None when it does not answer."""
         try:
-            return self.broker.account()
+            account = self.broker.account()
         except UnavailableBroker as error:
             log.warning("account_unknown", error=str(error))
             return None
+        return account if math.isfinite(account.equity) else None
 
     def attend(self, at: datetime, is_due: bool) -> str:
         """Hear of orders in flight, compare the books when it is time; what went wrong."""
-        assert self.book is not None
         try:
-            if self.clock.monotonic() - self.compared >= COMPARE:
-                self.compare(at, self.book)
+            is_old = self.clock.monotonic() - self.compared >= COMPARE
+            if self.gapped or is_old or not self.reconciled:
+                self.compare(at)
             elif is_due and self.desk.is_busy():
                 self.settled = self.clock.monotonic()
                 self.desk.settle(at)
-            if self.reconciled and not self.frozen:
-                self.desk.protect(at, self.book)
+            if self.reconciled:
+                protect(self.desk, at, self.frozen)
         except UnavailableBroker as error:
             log.warning("broker_unknown", error=str(error))
             return str(error)
         return ""
 
-    def compare(self, at: datetime, book: Portfolio) -> None:
+    def compare(self, at: datetime) -> None:
         """Compare both books and both clocks; until that has worked, nothing is entered.
 
         *Raises* `UnavailableBroker`.
         """
-        self.reconciled = False
-        before, there, after = self.clock.market(), self.broker.clock(), self.clock.market()
-        if not before - SKEW <= there <= after + SKEW:
-            raise UnavailableBroker(f"the broker's clock says {there}, ours {after}")
-        frozen = self.desk.compare(at, book)
+        self.reconciled = self.gapped = False  # a gap that comes meanwhile is seen the next time
+        self.check_clock()
+        frozen = self.desk.compare(at)
         if frozen != self.frozen:
             with self.writer.transaction() as session:
                 entry = store.append(session, "frozen", at, self.clock.wall(), frozen)
@@ -366,7 +382,7 @@ class Engine:
 
     def gap(self) -> None:
         """The stream of changes was interrupted: compare before anything else."""
-        self.compared = float("-inf")
+        self.gapped = True
 
 
 def account_of(account: BrokerAccount | None) -> Account:

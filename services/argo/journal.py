@@ -17,8 +17,8 @@ from argo_alpine.domain import (
     Portfolio,
     Reading,
     canonical,
-    chained,
     compiled_folder,
+    content_id,
     digest,
     parsed,
     plain,
@@ -34,25 +34,32 @@ def build() -> str:
 
 
 def verified(session: Session) -> int:
-    """How many entries there are, each following from the one before.
+    """The number of the last entry, each of which follows from the one before.
 
+    What was found whole before is not read again; a replay reads everything.
     *Raises* `InvalidJournal`.
     """
-    last, count = None, 0
-    for entry in store.read_journal(session):
+    mark = store.find_note(session, "verified")
+    last = store.find_entry(session, mark["seq"]) if mark else None
+    if mark and (last is None or last.id != mark["id"]):
+        raise InvalidJournal(
+            f"entry {mark['seq']} is not the one that was there; restore the book from a backup"
+        )
+    for entry in store.read_journal(session, last.seq if last else -1):
         if wrong := flaw(last, entry):
             raise InvalidJournal(f"entry {entry.seq}: {wrong}; restore the book from a backup")
-        last, count = entry, count + 1
-    return count
+        last = entry
+    if last is not None:
+        store.keep_note(session, "verified", {"seq": last.seq, "id": last.id})
+    return last.seq if last else -1
 
 
 def flaw(last: Entry | None, entry: Entry) -> str:
     """Why an entry cannot follow another; empty when it can."""
-    due = chained(last, entry.kind, entry.at, entry.recorded_at, {})
-    if (entry.seq, entry.previous) != (due.seq, due.previous):
-        return f"previous: it does not follow entry {due.seq - 1}"
-    content = (entry.seq, entry.kind, entry.at, entry.body, entry.previous)
-    return "" if digest(content) == entry.id else "id: its content was changed after it was written"
+    seq, previous = (last.seq + 1, last.id) if last else (0, "")
+    if (entry.seq, entry.previous) != (seq, previous):
+        return f"previous: it does not follow entry {seq - 1}"
+    return "" if entry.id == content_id(entry) else "id: it was changed after it was written"
 
 
 def revived(session: Session) -> Portfolio | None:
@@ -115,6 +122,8 @@ def replayed(session: Session, tick: Callable[[int], None] = lambda _: None) -> 
             if entry.kind == "moment":
                 parted = differs(session, stage, entry, body)
                 decisions += parted is None
+            if entry.kind == "fill" and not store.has_fill(session, entry.body):
+                parted = Divergence(entry.seq, "fills", entry.body[:60], "no such fill is kept")
         if parted is None and (wrong := flaw(last, entry)):
             name, _, why = wrong.partition(": ")
             parted = Divergence(entry.seq, name, entry.id[:16], why)
@@ -171,6 +180,9 @@ def differs(session: Session, stage: Stage, entry: Entry, body: Any) -> Divergen
     stage.book = decision.portfolio
     if parted := difference(entry.seq, "decision", body["decision"], plain(decision)):
         return parted
+    shown = store.worth(session, entry.seq)
+    if shown is not None and shown != moment.account.equity == moment.account.equity:
+        return Divergence(entry.seq, "equity", f"{shown}", f"{moment.account.equity}")
     table = store.misread(session, entry, decision)
     return Divergence(entry.seq, table, "another content", "the decision's") if table else None
 

@@ -6,6 +6,7 @@ from queue import Empty, SimpleQueue
 from threading import Event, Thread
 
 import structlog
+from sqlalchemy.exc import OperationalError
 
 from argo_alpine.domain import Unavailable
 from services.argo.cycle import SETTLE, Engine
@@ -68,7 +69,8 @@ class Loop:
                 return
             try:
                 self.engine.follow(self.heard())
-            except Unavailable as error:
+            except (Unavailable, OperationalError) as error:  # the next cycle compares
+                self.engine.gap()
                 log.warning("cannot_follow", error=str(error))
 
     def heard(self) -> list[BrokerOrder]:

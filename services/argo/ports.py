@@ -112,7 +112,7 @@ class Broker(Protocol):
         """One order of ours, legs nested; None: the broker has no such order."""
 
     def submit(self, order: Order) -> BrokerOrder:
-        """Place an entry as a bracket, a close at the market, or a pair of exits (`protect`).
+        """Place an entry as a bracket, a close or `flatten` at the market, `protect` as an OCO.
 
         *Raises* `RefusedOrder` (certainly not placed), `UnavailableBroker` (nothing was sent)
         and `UnknownOutcome` (perhaps placed).

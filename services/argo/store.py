@@ -73,6 +73,7 @@ class Leg:
     intent: str
     symbol: str
     leg: str  # target or stop
+    quantity: float  # signed
     state: str
     filled: float
     average: float
@@ -107,10 +108,17 @@ def last_entry(session: Session, kind: str | None = None) -> Entry | None:
     return entry_of(row) if row else None
 
 
-def read_journal(session: Session) -> Iterable[Entry]:
-    """Every entry, in order."""
-    for row in session.execute(select(entries).order_by(entries.c.seq)).yield_per(100):
+def read_journal(session: Session, after: int = -1) -> Iterable[Entry]:
+    """Every entry after one, in order."""
+    query = select(entries).where(entries.c.seq > after).order_by(entries.c.seq)
+    for row in session.execute(query).yield_per(100):
         yield entry_of(row)
+
+
+def find_entry(session: Session, seq: int) -> Entry | None:
+    """One entry."""
+    row = session.execute(select(entries).where(entries.c.seq == seq)).first()
+    return entry_of(row) if row else None
 
 
 def append(session: Session, kind: str, at: datetime, recorded_at: datetime, body: object) -> Entry:
@@ -201,9 +209,9 @@ def misread(session: Session, entry: Entry, decision: Decision) -> str:
     return ""
 
 
-def keep_equity(session: Session, entry: Entry, worth: float, cash: float) -> None:
+def keep_equity(session: Session, entry: Entry, total: float, cash: float) -> None:
     """What the account was worth when an entry was written."""
-    row = {"seq": entry.seq, "at": entry.at, "equity": worth, "cash": cash}
+    row = {"seq": entry.seq, "at": entry.at, "equity": total, "cash": cash}
     session.execute(insert(equity).values(row))
 
 
@@ -267,9 +275,17 @@ def own_guards(session: Session, symbol: str) -> list[str]:
             intents.c.symbol == symbol,
             intents.c.leg == "protect",
             intents.c.state.not_in(DONE),
+            intents.c.broker_id.is_not(None),
         )
     )
-    return [name or "" for name in session.execute(query).scalars()]
+    return [str(name) for name in session.execute(query).scalars()]
+
+
+def covered(session: Session) -> dict[str, float]:
+    """How many shares of each symbol an open stop would still trade, signed."""
+    left = func.sum(legs.c.quantity - legs.c.filled)
+    query = select(legs.c.symbol, left).where(and_(legs.c.state.not_in(DONE), legs.c.leg == "stop"))
+    return {symbol: float(sum_) for symbol, sum_ in session.execute(query.group_by(legs.c.symbol))}
 
 
 def guarded(session: Session) -> set[str]:
@@ -296,11 +312,19 @@ def last_entry_of(session: Session, symbol: str) -> Order | None:
     return None if text is None else loaded(Order, text)
 
 
-def guards_of(session: Session, symbol: str) -> int:
-    """How many guards of our own a symbol has had; each needs an id of its own."""
-    query = select(func.count()).select_from(intents)
-    own = query.where(and_(intents.c.symbol == symbol, intents.c.leg == "protect"))
-    return int(session.execute(own).scalar_one())
+def exits_of(session: Session, symbol: str) -> list[Intent]:
+    """The exits of our own since the last entry of a symbol, oldest first."""
+    last = select(func.max(intents.c.seq)).where(
+        and_(intents.c.symbol == symbol, intents.c.leg == "entry")
+    )
+    query = select(intents).where(
+        and_(
+            intents.c.symbol == symbol,
+            intents.c.leg.in_(("protect", "flatten")),
+            intents.c.seq > last.scalar_subquery(),
+        )
+    )
+    return [intent_of(row) for row in session.execute(query.order_by(intents.c.seq))]
 
 
 def set_intent(session: Session, name: str, **changes: object) -> None:
@@ -310,20 +334,23 @@ def set_intent(session: Session, name: str, **changes: object) -> None:
 
 def leg_of(row: Any) -> Leg:
     """A row as a value."""
-    return Leg(row.broker_id, row.intent, row.symbol, row.leg, row.state, row.filled, row.average)
+    return Leg(
+        row.broker_id, row.intent, row.symbol, row.leg, row.quantity, row.state, row.filled,
+        row.average,
+    )  # fmt: skip
 
 
 def keep_leg(session: Session, intent: str, leg: BrokerOrder) -> None:
     """Remember a guard when it is first seen."""
     row: dict[str, object] = {"broker_id": leg.id, "intent": intent, "symbol": leg.symbol}
-    row |= {
-        "leg": leg.leg,
-        "price": leg.price,
-        "state": OrderState.OPEN,
-        "filled": 0.0,
-        "average": 0.0,
-    }
+    row |= {"leg": leg.leg, "quantity": leg.quantity, "price": leg.price}
+    row |= {"state": OrderState.OPEN.value, "filled": 0.0, "average": 0.0}
     session.execute(upsert(legs).values(row).on_conflict_do_nothing())
+
+
+def legs_of(session: Session, intent: str) -> list[Leg]:
+    """Every guard an order of ours has had."""
+    return [leg_of(row) for row in session.execute(select(legs).where(legs.c.intent == intent))]
 
 
 def open_legs(session: Session, symbol: str | None = None) -> list[Leg]:
@@ -360,6 +387,16 @@ def untold(session: Session) -> tuple[tuple[Fill, ...], tuple[str, ...], tuple[s
     rows = session.execute(ended.order_by(intents.c.seq, intents.c.id)).all()
     gone = tuple(row.id for row in rows if row.state != "unsent")
     return news, gone, tuple(row.id for row in rows if row.state == "unsent")
+
+
+def has_fill(session: Session, body: str) -> bool:
+    """Whether a fill of this content is kept."""
+    return session.execute(select(fills.c.n).where(fills.c.body == body)).first() is not None
+
+
+def worth(session: Session, seq: int) -> float | None:
+    """The equity that is shown for an entry."""
+    return session.execute(select(equity.c.equity).where(equity.c.seq == seq)).scalar()
 
 
 def tell(session: Session, seq: int, ended: Sequence[str]) -> None:

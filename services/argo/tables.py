@@ -80,6 +80,7 @@ legs = Table(  # the broker's own orders that guard a position
     Column("intent", String, nullable=False, index=True),
     Column("symbol", String, nullable=False),
     Column("leg", String, nullable=False),
+    Column("quantity", Float, nullable=False),  # signed
     Column("price", Float, nullable=False),
     Column("state", String, nullable=False),
     Column("filled", Float, nullable=False, default=0.0),

@@ -33,6 +33,7 @@ PURSUED: Mapping[str, str] = {
     "working": "Another order of this symbol is still at work: the signal waits.",
     "no_account": "The broker does not say what the account holds: the signal waits.",
     "too_small": "The size came to less than one share.",
+    "not_closed": "The position on the other side could not be closed: the signal was given up.",
     "expired": "The signal expired before it could be entered.",
 }
 ORDERS: Mapping[str, str] = {

@@ -171,7 +171,7 @@ class AlpacaBroker:
     def _guarded(self, order: Order, placed: BrokerOrder) -> BrokerOrder:
         """An entry whose legs are as ordered; one whose legs are not is taken back."""
         ended = placed.state.is_final and placed.state is not OrderState.FILLED
-        wrong = "" if order.leg == "close" or ended else flaw(order, placed)
+        wrong = "" if order.leg in ("close", "flatten") or ended else flaw(order, placed)
         if not wrong:
             return placed
         try:
@@ -184,6 +184,8 @@ class AlpacaBroker:
         raise UnknownOutcome(f"{order.id} has {wrong}; canceling it is not confirmed: protect it")
 
     def _cancel(self, broker_id: str) -> None:
+        if not broker_id:  # without an id the same call would cancel every order there is
+            raise UnavailableBroker("an order without the broker's id cannot be canceled")
         path = f"/orders/{quote(broker_id, safe='')}"
         try:
             self._call(lambda client: client.delete(path), Share.EXIT)

@@ -60,11 +60,11 @@ def request_for(order: Order) -> OrderRequest:
         "side": OrderSide.BUY if order.quantity > 0 else OrderSide.SELL,
         "client_order_id": order.id,
     }
-    if order.leg == "close":
+    if order.leg in ("close", "flatten"):
         return MarketOrderRequest(**common, time_in_force=TimeInForce.DAY)
     if order.leg not in ("entry", "protect"):
         raise RefusedOrder(
-            f"{order.symbol}: leg must be entry, close or protect, was {order.leg!r}"
+            f"{order.symbol}: leg must be entry, close, protect or flatten, was {order.leg!r}"
         )
     stop, target = exits(order)
     if order.leg == "protect":
