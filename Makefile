@@ -1,14 +1,14 @@
 # `make` alone lists what can be asked for. Everything runs in .venv; nothing needs to be activated.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test lint export report lab sandbox argo bench soak clean
+.PHONY: help setup run test lint export report lab bench soak clean
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 
 PYTHON ?= python3.11
 B := .venv/bin
 READY := .venv/.ready
-PROGRAMS := argo_alpine services tests nbs bench data docs
+PROGRAMS := argo_alpine dashboards services tests nbs bench data docs
 CACHES := .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache _proc _docs data/cache
 
 # nbdev skips its work, silently, when a test runner has left this behind
@@ -33,8 +33,8 @@ $(READY): requirements.lock pyproject.toml
 	$$install --quiet --no-deps -e .
 	@touch $@
 
-run: $(READY) ## backtest the bundled prices and write the report
-	$(B)/argo-alpine report backtest
+run: $(READY) ## start everything: sandbox, engine, Alpine, dashboard, and the report beside it
+	$(B)/argo-alpine up
 
 test: $(READY) ## run every test and every notebook
 	$(B)/python -m pytest --numprocesses 2 --dist loadfile
@@ -59,12 +59,6 @@ report: $(READY) ## render a report; name another with NAME=walk_forward
 
 lab: $(READY) ## open the notebooks in JupyterLab
 	$(B)/argo-alpine lab
-
-sandbox: $(READY) ## stand in for the outside world: vendors and a broker on this machine
-	$(B)/argo-alpine sandbox
-
-argo: $(READY) ## run the engine against the sandbox, which another terminal must run
-	$(B)/argo-alpine argo --sandbox
 
 bench: $(READY) ## measure backtest and live cycle on this machine
 	$(B)/python bench/backtest.py

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from services.commands import live, record, run
+from services.commands import alpine, dashboard, live, record, run, up
 from services.commands.screen import Json, near, say, show, tell
 
 if TYPE_CHECKING:
@@ -63,9 +63,16 @@ def entry(
       argo-alpine lab                     the notebooks it is all made of
 
     \b
-    Run it, each in a terminal of its own:
+    Run it all:
+      argo-alpine up                      sandbox, engine, Alpine and dashboard; Ctrl+C stops them
+
+    \b
+    Or each part in a terminal of its own:
       argo-alpine sandbox                 five vendors and a broker, on this machine
       argo-alpine argo --sandbox          the engine that trades with them
+      argo-alpine alpine                  what subscribers get
+      argo-alpine dashboard               all of it in a browser
+      argo-alpine user                    make a subscriber
       argo-alpine health                  how it is doing, and what is wrong
 
     \b
@@ -344,6 +351,7 @@ def lab(
 for command in (
     *(run.sandbox, run.argo, live.health, live.account, live.positions, live.signals),
     *(live.sources, record.replay, record.logs),
+    *(up.up, alpine.alpine, alpine.user, dashboard.dashboard),
 ):
     app.command()(command)
 

@@ -1,7 +1,6 @@
 """Argo as a whole: the only module that knows what is real."""
 
 import signal
-import socket
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -13,7 +12,6 @@ from typing import Any
 import uvicorn
 from fastapi import FastAPI
 
-from argo_alpine.domain import InvalidSettings
 from argo_alpine.sessions import calendar
 from services.argo import store
 from services.argo.board import Board
@@ -25,6 +23,7 @@ from services.argo.desk import Desk, Rules
 from services.argo.lock import locked
 from services.argo.loop import Loop
 from services.argo.ports import Source
+from services.argo.relay import Relay
 from services.argo.routes import router
 from services.argo.sources.alpha_vantage import AlphaVantage
 from services.argo.sources.breaker import Breaker
@@ -36,8 +35,10 @@ from services.common import logs
 from services.common.clock import Clock, SandboxClock, SystemClock
 from services.common.db import Writer, reader
 from services.common.fields import is_loopback
+from services.common.ports import check_port
 from services.common.sections import Settings
 from services.common.settings import check_execution, policy, secrets
+from services.common.signing import keyring
 
 BOOKS = Path("data/recorded")
 LOGS = Path("data/logs")
@@ -93,18 +94,23 @@ class Argo:
     engine: Engine
     loop: Loop
     runners: Sequence[Runner]
+    relay: Relay | None  # None: nobody to tell
 
     def start(self) -> None:
         """Fetch, then cycle."""
         for runner in self.runners:
             runner.start()
         self.loop.start()
+        if self.relay is not None:
+            self.relay.start()
 
     def stop(self) -> None:
         """Finish the cycle in hand, and let go."""
         self.loop.stop()
         for runner in self.runners:
             runner.stop()
+        if self.relay is not None:
+            self.relay.stop()
         self.writer.close()
 
 
@@ -192,7 +198,15 @@ def wired(settings: Settings, folder: Path = BOOKS, clock: Clock | None = None) 
     engine = Engine(plan, clock, writer, board, desk)
     runners = [Runner(source, clock, board.put, meter, Breaker()) for source in sources]
     loop = Loop(engine, settings.argo.cycle_seconds)
-    return Argo(settings, clock, writer, board, engine, loop, runners)
+    relay = relay_of(settings, writer, clock)
+    return Argo(settings, clock, writer, board, engine, loop, runners, relay)
+
+
+def relay_of(settings: Settings, writer: Writer, clock: Clock) -> Relay | None:
+    """What tells Alpine, where a key is shared with it."""
+    place, sandbox = settings.alpine, is_loopback(settings.broker.base_url)
+    keys = keyring(place.intake_key)
+    return Relay(writer, clock, place.feed_url, keys, sandbox) if keys else None
 
 
 def create_app(argo: Argo, folder: Path = BOOKS) -> FastAPI:
@@ -227,19 +241,6 @@ class Server(uvicorn.Server):
         finally:
             for name, handler in before.items():
                 signal.signal(name, handler)
-
-
-def check_port(host: str, port: int) -> None:
-    """*Raises* `InvalidSettings` when somebody else listens there."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            raise InvalidSettings(
-                f"port {port} on {host} is taken ({error.strerror}): stop what listens there, "
-                "or choose another with --port"
-            ) from error
 
 
 def serve(settings: Settings, folder: Path = BOOKS, logged: Path = LOGS) -> int:

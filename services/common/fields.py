@@ -1,5 +1,7 @@
 """What one value in a configuration may be, and what to write instead."""
 
+import base64
+import binascii
 import ipaddress
 import re
 from collections.abc import Callable
@@ -78,6 +80,47 @@ def key(value: SecretStr) -> SecretStr:
     return value
 
 
+def signing_keys(value: SecretStr) -> SecretStr:
+    """Keys of Standard Webhooks; two while one takes over from the other, the new one first."""
+    said = value.get_secret_value()
+    parts = said.split(",") if said else []
+    if len(parts) > 2 or not all(is_signing_key(part) for part in parts):
+        raise ValueError(
+            "is no signing key: write whsec_ and 24 to 64 bytes as base64; while rotating, "
+            "the new one, a comma and the old one"
+        )
+    return value
+
+
+def is_signing_key(said: str) -> bool:
+    """Whether a text is `whsec_` and enough bytes."""
+    try:
+        found = base64.b64decode(said.removeprefix("whsec_"), validate=True)
+    except (binascii.Error, ValueError):
+        return False
+    return said.startswith("whsec_") and 24 <= len(found) <= 64
+
+
+def database(value: SecretStr) -> SecretStr:
+    """PostgreSQL by psycopg; nothing stands for SQLite in a file of ours."""
+    said = value.get_secret_value()
+    if said and not re.fullmatch(r"postgresql\+psycopg://[!-~]+", said, re.ASCII):
+        raise ValueError(
+            "is no database: write postgresql+psycopg://user:password@host/name, or nothing "
+            "for SQLite"
+        )
+    return value
+
+
+def origin(value: str) -> str:
+    """A site as browsers name it: no path, no pattern."""
+    if not re.fullmatch(rf"https?://{NAME}(:[0-9]{{1,5}})?", value, re.ASCII) or value != url(
+        value
+    ):
+        raise ValueError("is no origin: write scheme, host and port only")
+    return value
+
+
 def url(value: str) -> str:
     """An address without a user, a query or a slash at its end; beyond this machine encrypted."""
     if not URL.fullmatch(value):
@@ -144,6 +187,14 @@ Port: TypeAlias = Annotated[Whole, AfterValidator(between(1, 65_535))]
 Host: TypeAlias = Annotated[str, AfterValidator(host)]
 Url: TypeAlias = Annotated[str, AfterValidator(url)]
 Key: TypeAlias = Annotated[SecretStr, AfterValidator(key)]
+SigningKeys: TypeAlias = Annotated[Key, AfterValidator(signing_keys)]
+Database: TypeAlias = Annotated[Key, AfterValidator(database)]
+Origin: TypeAlias = Annotated[str, AfterValidator(origin)]
+Origins: TypeAlias = Annotated[
+    tuple[Origin, ...], BeforeValidator(lambda v: tuple(v) if isinstance(v, list) else v)
+]
+Hours: TypeAlias = Annotated[Number, AfterValidator(between(0.1, 720, "hours"))]
+Days: TypeAlias = Annotated[Number, AfterValidator(between(0.1, 365, "days"))]
 Day: TypeAlias = Annotated[date, BeforeValidator(day), AfterValidator(epoch)]
 Symbol: TypeAlias = Annotated[
     str, AfterValidator(matching(r"[A-Z][A-Z.]{0,7}", "capitals and dots, such as BRK.B"))

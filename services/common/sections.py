@@ -16,16 +16,21 @@ from pydantic import (
 from argo_alpine.votes import SOURCES
 from services.common.fields import (
     Count,
+    Database,
     Day,
+    Days,
     Flag,
     Host,
+    Hours,
     Key,
     Model,
     Money,
     Name,
+    Origins,
     Percent,
     Port,
     Seconds,
+    SigningKeys,
     Size,
     Symbols,
     Threshold,
@@ -235,6 +240,29 @@ class Sandbox(Section):
         return value
 
 
+class Alpine(Section):
+    """Distribution: who subscribes, and what they are told."""
+
+    host: Host = "127.0.0.1"
+    port: Port = 9001
+    database_url: Database = SecretStr("")  # empty: SQLite at data/recorded/alpine.sqlite
+    intake_key: SigningKeys = SecretStr("")  # shared with Argo; whsec_...
+    cors: Origins = ()
+    session_hours: Hours = 24.0  # without a question
+    session_days: Days = 30.0  # at most
+    signup: Flag = True
+    feed_url: Url = "http://127.0.0.1:9001"  # where Argo sends to
+
+
+class Dashboard(Section):
+    """The pages, and whom they ask."""
+
+    host: Host = "127.0.0.1"
+    port: Port = 8501
+    argo_url: Url = "http://127.0.0.1:8000"
+    alpine_url: Url = "http://127.0.0.1:9001"
+
+
 class Settings(Section):
     """All that may be set."""
 
@@ -248,6 +276,8 @@ class Settings(Section):
     trading: Trading = Trading()
     argo: Argo = Argo()
     sandbox: Sandbox = Sandbox()
+    alpine: Alpine = Alpine()
+    dashboard: Dashboard = Dashboard()
 
     @property
     def broker(self) -> Paper | Live:
