@@ -1,7 +1,7 @@
 """Pieces that several pages are made of."""
 
-import base64
 from collections.abc import Callable, Mapping, Sequence
+from html import escape
 from typing import Any, Literal, ParamSpec, TypeAlias, TypeVar
 
 import streamlit as st
@@ -136,11 +136,13 @@ def row(*names: int | float) -> list[DeltaGenerator]:
 def embedded(markup: str, title: str, name: str) -> None:
     """A page inside the page.
 
-    As a data address it has an origin of its own: its scripts reach neither this app nor its token.
+    The inner frame is a sandbox with an origin of its own: its scripts reach neither this app nor
+    its token. A data address would do the same, but browsers open none of more than two megabytes.
     """
     st.download_button(
         "Download", markup, f"{name}.html", "text/html", icon=":material/download:",
         on_click="ignore", key=f"save_{name}",
     )  # fmt: skip
-    data = base64.b64encode(markup.encode()).decode()
-    st.iframe(f"data:text/html;charset=utf-8;base64,{data}", height=900, alt=title)
+    frame = 'sandbox="allow-scripts" style="border:0;position:fixed;width:100%;height:100%"'
+    inner = f'<iframe {frame} title="{escape(title)}" srcdoc="{escape(markup)}"></iframe>'
+    st.iframe(inner, height=900, alt=title)

@@ -2,12 +2,14 @@
 
 import json
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
 from contextlib import closing
 
 import pytest
+from playwright.sync_api import sync_playwright
 from websockets.sync.client import connect
 
 from tests.ports import free_port
@@ -96,3 +98,44 @@ def test_ctrl_c_stops_everything_and_a_second_run_goes_on(tmp_path):
         assert {s["id"] for s in signals} <= {s["id"] for s in again}
         _, password, _ = second.sign_in()
         assert password in second.said()
+
+
+CHROMIUM = shutil.which("chromium")
+
+
+@pytest.fixture(scope="module")
+def report(whole):
+    """One rendered report, as the reviewer finds it."""
+    words = ["report", "backtest", "--symbols", "AAPL", "--from", "2012-06-01"]
+    words += ["--out", "data/reports/backtest"]
+    done = subprocess.run(
+        [COMMAND, *words], cwd=whole.folder, capture_output=True, text=True, timeout=180
+    )
+    assert done.returncode == 0, done.stderr
+    return whole.folder / "data/reports/backtest"
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium: apt-get install chromium")
+def test_a_subscriber_signs_in_sees_the_signal_and_a_reviewer_the_report(whole, report):
+    email, password, _ = whole.sign_in()
+    symbols = {s["symbol"] for s in whole.get("argo", "/api/signals/latest")}
+    with sync_playwright() as player:
+        options = {"executable_path": CHROMIUM, "args": ["--no-sandbox", "--disable-gpu"]}
+        browser = player.chromium.launch(**options)
+        page = browser.new_page(viewport={"width": 1400, "height": 1000})
+        outside: list[str] = []
+        page.on("request", lambda r: outside.append(r.url) if "127.0.0.1" not in r.url else None)
+        page.goto(whole.url("dashboard"))
+        page.get_by_label("E-mail").first.fill(email)
+        page.locator("input[type=password]").first.fill(password)
+        page.get_by_role("button", name="Sign in").first.click()
+        page.get_by_text("4 of 4 sources spoke").first.wait_for(timeout=30_000)
+        seen = page.locator("body").inner_text()
+        assert "SANDBOX" in seen
+        assert any(f"\n{symbol}\n" in seen for symbol in symbols)
+        page.get_by_role("link", name="Reports").first.click()
+        page.locator("iframe").first.wait_for(timeout=60_000)
+        frame = page.frame_locator("iframe").frame_locator("iframe")
+        frame.get_by_text("Before you believe it").first.wait_for(timeout=60_000)
+        browser.close()
+    assert not [url for url in outside if not url.startswith(("data:", "blob:"))]
