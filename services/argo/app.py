@@ -224,6 +224,7 @@ def create_app(argo: Argo, folder: Path = BOOKS) -> FastAPI:
         argo.settings, argo.engine, argo.runners,
     )  # fmt: skip
     app.state.started_at = argo.clock.wall()
+    app.state.relay = argo.relay
     app.state.sessions = reader(book_path(argo.settings.argo.book, folder))
     app.include_router(router)
     return app

@@ -11,6 +11,7 @@ from sqlalchemy import select
 
 from argo_alpine.domain import InvalidJournal, Unavailable, digest
 from services.argo.relay import Relay
+from services.argo.routes.health import untold
 from services.argo.tables import outbox
 from services.common.signing import verify
 from tests.argo_stage import staged
@@ -141,3 +142,18 @@ def test_an_older_copy_of_the_book_is_noticed(both):
     again = Relay(stage.writer, stage.clock, relay.url.removesuffix("/api/intake"), KEYS, True)
     with pytest.raises(InvalidJournal, match="which has"):
         again.carry()
+
+
+def test_health_says_when_nobody_is_told(both):
+    _, taker, relay = both
+    taker.moods = iter(["down"] * 3)
+    with pytest.raises(Unavailable):
+        relay.carry()
+    relay.ended.set()
+    relay.ended.wait = lambda _: next(rounds)
+    rounds = iter([False, True])
+    relay.run()
+    assert relay.health.state == "failing"
+    assert [*untold(relay.health)] == [f"Alpine is not told what happens: {relay.health.error}"]
+    carried(relay)
+    assert [*untold(relay.health)] == []

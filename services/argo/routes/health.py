@@ -15,6 +15,7 @@ from services.argo import store, words
 from services.argo.cycle import Engine, Status
 from services.argo.journal import build
 from services.argo.ports import SourceHealth
+from services.argo.relay import RelayHealth
 from services.argo.routes import needs
 from services.argo.views import number
 from services.common.db import Db
@@ -78,9 +79,11 @@ def get_health(
     seen: needs.Health,
     keyless: needs.Keyless,
     sandbox: needs.IsSandbox,
+    relay: needs.Telling,
 ) -> HealthView:
     """How Argo is doing; answered with 503 when it is down."""
-    view = health(engine, states(engine, seen, keyless), sandbox, book_problem(db))
+    sources = states(engine, seen, keyless)
+    view = health(engine, sources, sandbox, book_problem(db), relay)
     if view.status == "down":
         response.status_code = status.HTTP_503_SERVICE_UNAVAILABLE
     return view
@@ -96,14 +99,18 @@ def book_problem(session: Session) -> str:
 
 
 def health(
-    engine: Engine, sources: Sequence[SourceState], sandbox: bool, broken: str = ""
+    engine: Engine,
+    sources: Sequence[SourceState],
+    sandbox: bool,
+    broken: str = "",
+    relay: RelayHealth | None = None,  # None: nobody is told
 ) -> HealthView:
     """How Argo is doing."""
     now, wall = engine.status, engine.clock.wall()
     age = (wall - now.cycled_at).total_seconds() if now.cycled_at else None
     grave = [broken] if broken else []
     grave += [*engine_down(now, age), *broker_down(now), *sources_down(sources)]
-    minor = [*worries(engine, now), *quiet(sources), *unpriced(engine, now)]
+    minor = [*worries(engine, now), *quiet(sources), *unpriced(engine, now), *untold(relay)]
     session = session_at(now.at) if now.at else None
     book = now.book
     return HealthView(
@@ -208,6 +215,12 @@ def worries(engine: Engine, now: Status) -> Iterator[str]:
         yield f"the book is {Mode(now.book.mode).name}: no new positions"
     if now.at is not None and session_at(now.at) is None:
         yield "the calendar of the exchange has ended: nothing can be decided"
+
+
+def untold(relay: RelayHealth | None) -> Iterator[str]:
+    """Why subscribers do not hear of it."""
+    if relay is not None and relay.state in ("failing", "stopped"):
+        yield f"Alpine is not told what happens: {relay.error}"
 
 
 def quiet(sources: Sequence[SourceState]) -> Iterator[str]:

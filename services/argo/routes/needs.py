@@ -12,6 +12,7 @@ from sqlalchemy.exc import DatabaseError
 from argo_alpine.domain import InvalidJournal, digest
 from services.argo.cycle import Engine
 from services.argo.ports import SourceHealth
+from services.argo.relay import Relay, RelayHealth
 from services.common.fields import is_loopback
 from services.common.sections import Settings
 
@@ -84,3 +85,12 @@ IsSandbox = Annotated[bool, Depends(is_sandbox)]
 Symbol = Annotated[str | None, Query(pattern=r"^[A-Z][A-Z.]{0,7}$")]
 Limit = Annotated[int, Query(ge=1, le=500)]
 Cursor = Annotated[int | None, Query(ge=0, le=NEWEST)]
+
+
+def telling(request: Request) -> RelayHealth | None:
+    """How far the messages to Alpine have come; None: nobody is told."""
+    relay: Relay | None = getattr(request.app.state, "relay", None)
+    return relay.health if relay is not None else None
+
+
+Telling = Annotated[RelayHealth | None, Depends(telling)]
