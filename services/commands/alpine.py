@@ -66,7 +66,7 @@ def bought(value: str) -> str:
 
 
 def user(
-    email: Annotated[str, typer.Argument(callback=mail, help="Who.")],
+    email: Annotated[str, typer.Argument(metavar="EMAIL", callback=mail, help="Who.")],
     plan: Annotated[str, typer.Option(callback=bought, help=", ".join(PLANS))] = "free",
     generate: Annotated[
         bool, typer.Option("--generate", help="Make a password, and print it once.")
