@@ -345,7 +345,9 @@ def redacted(settings: Settings) -> dict[str, Any]:
 
 def secrets(settings: Settings) -> tuple[str, ...]:
     """Every key that is set, for the redactor of logs; the sandbox's is no secret."""
-    found = {secret for _, secret in keys(settings)} - {"", SANDBOX_KEY}
+    said = {secret for _, secret in keys(settings)}
+    said |= {part for secret in said for part in secret.split(",")}  # old and new, while rotating
+    found = said - {"", SANDBOX_KEY}
     return tuple(sorted(found))
 
 
