@@ -5,14 +5,14 @@
 # %% auto #0
 __all__ = ['COLUMNS', 'BASES', 'Five', 'Splits', 'SAMPLES', 'first_flaw', 'check_layout', 'check_prices', 'each', 'sparkline',
            'table_row', 'table', 'Bars', 'from_frame', 'column', 'to_frame', 'one_bar', 'join', 'between',
-           'adjust_splits', 'samples_folder', 'sample_symbols', 'sample_files', 'checked', 'checksums', 'read',
-           'sample', 'load']
+           'adjust_splits', 'Action', 'samples_folder', 'sample_symbols', 'sample_files', 'checked', 'checksums',
+           'read', 'sample', 'sample_actions', 'load', 'skipped_sessions']
 
-# %% ../nbs/02_bars.ipynb #8c0500c1
+# %% ../nbs/02_bars.ipynb #5cbd1143
 import html
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, timedelta
 from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
@@ -35,7 +35,7 @@ from argo_alpine.domain import (
     compiled,
     flaw,
 )
-from .sessions import closes, exchange_days, instant
+from .sessions import EPOCH, closes, exchange_days, hours, instant, openings
 
 # %% ../nbs/02_bars.ipynb #fdfd3f67
 @compiled
@@ -137,7 +137,7 @@ def table(bars: "Bars") -> str:
     rows = "".join(table_row(bars, s) for s in range(len(bars.symbols)))
     return f"<table><caption>Bars, {bars.basis}</caption><tr>{head}</tr>{rows}</table>"
 
-# %% ../nbs/02_bars.ipynb #76e2c53c
+# %% ../nbs/02_bars.ipynb #95847c1e
 @dataclass(frozen=True, slots=True, eq=False)
 class Bars(Value):
     "Prices of many symbols on one clock, sound by construction."
@@ -150,6 +150,7 @@ class Bars(Value):
     close: Floats = field(repr=False)
     volume: Floats = field(repr=False)  # as supplied; shares for stocks
     basis: str  # raw, splits or total
+    known: dict[str, Ints] = field(default_factory=dict, init=False, repr=False)  # once asked
 
     def __post_init__(self) -> None:
         for name in COLUMNS:
@@ -164,6 +165,20 @@ class Bars(Value):
     def times(self) -> pd.DatetimeIndex:
         "The closes as pandas has them, UTC."
         return pd.DatetimeIndex(self.at.astype("datetime64[us]"), tz="UTC", name="at")
+
+    @property
+    def opened(self) -> Ints:
+        "When each bar opened, (n_bars,) microseconds UTC."
+        if "opened" not in self.known:
+            self.known["opened"] = openings(self.at)
+        return self.known["opened"]
+
+    @property
+    def days(self) -> Ints:
+        "The exchange date of each bar, (n_bars,) days since 1970."
+        if "days" not in self.known:
+            self.known["days"] = exchange_days(self.at)
+        return self.known["days"]
 
     def _repr_html_(self) -> str:
         return table(self)
@@ -252,7 +267,7 @@ def between(
     matrices = each(lambda name: getattr(bars, name)[cut])
     return Bars(bars.symbols, bars.at[cut], *matrices, bars.basis)
 
-# %% ../nbs/02_bars.ipynb #f61c6c93
+# %% ../nbs/02_bars.ipynb #87d174c1
 Splits: TypeAlias = Mapping[
     str, Sequence[tuple[date, float]]
 ]  # symbol -> (first day, new shares per old)
@@ -265,7 +280,7 @@ def adjust_splits(
     "Take the steps of splits out of prices and volume. *Raises* `InvalidBars` unless raw."
     if bars.basis != "raw":
         raise InvalidBars(f"{', '.join(bars.symbols)}: adjust raw prices once, were {bars.basis!r}")
-    days = exchange_days(bars.at).astype("datetime64[D]")
+    days = bars.days.astype("datetime64[D]")
     factor = np.ones(bars.close.shape)
     for s, symbol in enumerate(bars.symbols):
         for day, ratio in splits.get(symbol, ()):
@@ -274,6 +289,23 @@ def adjust_splits(
             factor[days < np.datetime64(day, "D"), s] *= ratio
     o, h, lo, c = (getattr(bars, name) / factor for name in COLUMNS[:4])
     return Bars(bars.symbols, bars.at, o, h, lo, c, bars.volume * factor, "splits")
+
+# %% ../nbs/02_bars.ipynb #3ced2626
+@dataclass(frozen=True, slots=True)
+class Action(Value):
+    "A split, a dividend, or both."
+
+    symbol: str
+    day: date  # exchange date of the first bar in new shares, or without the dividend
+    ratio: float = 1.0  # new shares for each old one
+    dividend: float = 0.0  # account currency per new share
+
+    def __post_init__(self) -> None:
+        if not (0 < self.ratio < np.inf and 0 <= self.dividend < np.inf):
+            raise InvalidBars(
+                f"{self.symbol} on {self.day}: a ratio must be above zero and a dividend not below, "
+                f"were {self.ratio} and {self.dividend}"
+            )
 
 # %% ../nbs/02_bars.ipynb #1c540869
 SAMPLES = "AAPL IBM MSFT GOOG FB SPX ES EURUSD"
@@ -342,15 +374,38 @@ def sample(symbol: str, name: str) -> Bars:
         index = pd.DatetimeIndex(pd.to_datetime(table["at"], utc=True))
     return from_frame(table.set_index(index), symbol, "raw")
 
-# %% ../nbs/02_bars.ipynb #4da97634
+# %% ../nbs/02_bars.ipynb #c3c32669
+def sample_actions(symbols: Sequence[str]) -> tuple["Action", ...]:
+    "The splits of some samples. Their dividends are not recorded."
+    rows = read("splits.csv").itertuples(index=False)
+    found = (Action(symbol, date.fromisoformat(day), float(ratio)) for symbol, day, ratio in rows)
+    return tuple(action for action in found if action.symbol in symbols)
+
+# %% ../nbs/02_bars.ipynb #eeddc94a
 def load(
     symbols: Sequence[str],  # of `sample_symbols`
     first: date | None = None,  # exchange date
     last: date | None = None,  # included
-) -> Bars:  # basis "splits"
-    "Samples, checked and adjusted for splits. *Raises* `UnavailableData`, `InvalidData`."
-    splits: dict[str, list[tuple[date, float]]] = {}
-    for symbol, day, ratio in read("splits.csv").itertuples(index=False):
-        splits.setdefault(symbol, []).append((date.fromisoformat(day), float(ratio)))
+    basis: str = "splits",  # or raw
+) -> Bars:
+    "Samples, checked, adjusted for splits unless raw. *Raises* `UnavailableData`, `InvalidData`."
     series = [sample(symbol, name) for symbol, name in sample_files(symbols).items()]
-    return join([between(adjust_splits(bars, splits), first, last) for bars in series])
+    if basis == "splits":
+        known = sample_actions(symbols)
+        splits = {a.symbol: [(b.day, b.ratio) for b in known if b.symbol == a.symbol] for a in known}
+        series = [adjust_splits(bars, splits) for bars in series]
+    elif basis != "raw":
+        raise InvalidBars(f"samples are loaded raw or adjusted for splits, asked for {basis!r}")
+    return join([between(bars, first, last) for bars in series])
+
+# %% ../nbs/02_bars.ipynb #3a8bafa8
+def skipped_sessions(bars: Bars) -> tuple[date, ...]:
+    "Sessions between the first and the last of daily bars on which there is none; () for intraday."
+    days, _, ends = hours()
+    if not len(bars):
+        return ()
+    first, last = np.searchsorted(ends, bars.at[[0, -1]])
+    if len(bars) > last - first + 1 or not np.isin(bars.at, ends[first : last + 1]).all():
+        return ()
+    lost = days[first : last + 1][~np.isin(ends[first : last + 1], bars.at)]
+    return tuple((EPOCH + timedelta(days=int(day))).date() for day in lost)

@@ -169,9 +169,14 @@ def compiled_folder(package: Path) -> Path:
         digest.update(source.name.encode() + b"\0" + source.read_bytes())
     return package / "__pycache__" / f"numba-{digest.hexdigest()[:16]}"
 
-# %% ../nbs/00_domain.ipynb #84c43c9a
+# %% ../nbs/00_domain.ipynb #10d13cd4
 def compiled(function: Callable[P, R]) -> Callable[P, R]:
-    "Compile a function of numbers, records and arrays; IEEE arithmetic, nothing reordered or fused."
+    """Compile a function of numbers, records and arrays; IEEE arithmetic, nothing reordered or fused.
+
+    Inlined where it is called, so that small functions cost nothing. A division by zero is an
+    infinity or NaN, as in numpy. While it runs, other threads do too. It makes no array and
+    returns none: whoever calls it brings the room.
+    """
     home = Path(compiled.__code__.co_filename).parent
     file = Path(function.__code__.co_filename)
     keep = file.is_file() and file.parent == home
@@ -179,7 +184,9 @@ def compiled(function: Callable[P, R]) -> Callable[P, R]:
     before = numba.CACHE_DIR
     numba.CACHE_DIR = str(compiled_folder(home)) if keep else before
     try:
-        return cast(Callable[P, R], njit(cache=keep)(function))
+        # _nrt: counting references to arrays costs more than the arithmetic between them
+        make = njit(cache=keep, nogil=True, forceinline=True, error_model="numpy", _nrt=False)
+        return cast(Callable[P, R], make(function))
     finally:
         numba.CACHE_DIR = before
 
@@ -266,7 +273,7 @@ class Vote(Value):
                 f"in steps of 0.01, was {self.confidence}"
             )
 
-# %% ../nbs/00_domain.ipynb #2a6f3674
+# %% ../nbs/00_domain.ipynb #9b10d1a1
 @dataclass(frozen=True, slots=True)
 class Consensus(Value):
     "Votes weighed into one opinion."
@@ -293,6 +300,7 @@ class Signal(Value):
     size_pct: float  # of equity
     expires: datetime  # an entry not made by then is not made
     consensus: Consensus
+    limit: float = math.nan  # the worst price an entry may get; NaN: whatever the market asks
 
 # %% ../nbs/00_domain.ipynb #538b66ef
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ __all__ = ['WEIGHTS', 'WHY', 'NEW_YORK', 'CLOSES', 'WAITS', 'Policy', 'signal_id
            'committed', 'reflect', 'exchange_date', 'caught_up', 'released', 'is_answer', 'snapshot', 'in_group',
            'pursue', 'is_free', 'order_of', 'act', 'closes_of', 'decide']
 
-# %% ../nbs/24_engine.ipynb #e8f8d438
+# %% ../nbs/24_engine.ipynb #7f227691
 import math
 from base64 import b32encode
 from collections.abc import Mapping, Sequence
@@ -41,7 +41,7 @@ from argo_alpine.domain import (
 from .indicators import IndicatorPolicy
 from .portfolio import booked, exposures, holdings, marked
 from .risk import RiskPolicy, Snapshot, assess, watch
-from .sizing import SizingPolicy, bracket, shares, size_pct
+from .sizing import SizingPolicy, bracket, dearest, entry_limit, shares, size_pct
 from .votes import SOURCES, VotePolicy, heard
 
 # %% ../nbs/24_engine.ipynb #ab640adb
@@ -115,7 +115,7 @@ def weighed(
     quorum = round(policy.consensus.quorum * 100)
     return result, obstacle(int(result.direction), spoken, 10_000, quorum)
 
-# %% ../nbs/24_engine.ipynb #7e5ed93e
+# %% ../nbs/24_engine.ipynb #dcd0daa9
 def signal_of(result: Consensus, bar: Bar, atr: float, expires: datetime, policy: Policy) -> Signal:
     "The signal a carried consensus makes of a completed bar."
     knobs, side = numbers(policy.sizing), result.direction
@@ -134,6 +134,7 @@ def signal_of(result: Consensus, bar: Bar, atr: float, expires: datetime, policy
         size,
         expires,
         result,
+        entry_limit(int(side), bar.close, knobs),
     )
 
 # %% ../nbs/24_engine.ipynb #ea0fcd86
@@ -270,7 +271,7 @@ def in_group(symbol: str, held: set[str], groups: Mapping[str, str]) -> int:
     group = groups.get(symbol)
     return sum(groups.get(other) == group for other in held) if group is not None else 0
 
-# %% ../nbs/24_engine.ipynb #f5096831
+# %% ../nbs/24_engine.ipynb #0f834d7c
 CLOSES = 3  # a reversal whose close fails so often is given up
 WAITS = ("no_account", "working", "closing", "closed", "price")  # what time may cure
 
@@ -294,7 +295,8 @@ def pursue(
     verdict = assess(signal.symbol, seen, policy.risk)
     if isinstance(verdict, Refusal):
         return verdict.reasons[0], None, verdict
-    size = shares(signal.size_pct, seen.equity, seen.price, verdict.notional)
+    price = dearest(seen.price, signal.limit)
+    size = int(shares(signal.size_pct, seen.equity, price, verdict.notional))
     if size == 0:
         return "too_small", None, Refusal(signal.symbol, ("too_small",))
     return "ordered", order_of(signal, size * int(signal.direction), "entry", moment.at), None

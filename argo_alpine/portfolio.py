@@ -86,7 +86,7 @@ def opened(fill: Fill, before: Position | None) -> Position:
     quantity, price, _ = settle(held, average, fill.quantity, fill.price)
     return Position(fill.symbol, quantity, price, stop, target, opened_at, fees + fill.fee)
 
-# %% ../nbs/20_portfolio.ipynb #13cb37db
+# %% ../nbs/20_portfolio.ipynb #b249109c
 def closed(fill: Fill, before: Position) -> tuple[Position | None, Trade]:
     "What is left after a fill that reduces a position, and the trade it completes."
     part = min(abs(fill.quantity) / abs(before.quantity), 1.0)
@@ -95,7 +95,7 @@ def closed(fill: Fill, before: Position) -> tuple[Position | None, Trade]:
     trade = Trade(
         fill.symbol,
         Direction(1 if before.quantity > 0 else -1),
-        abs(before.quantity) * part,
+        min(abs(fill.quantity), abs(before.quantity)),
         before.opened,
         fill.at,
         before.price,

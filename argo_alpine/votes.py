@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SOURCES', 'NEEDS', 'RANGES', 'VotePolicy', 'conviction', 'lean', 'surety', 'massive_parts', 'massive_score',
-           'four_decimals', 'alpha_vantage_parts', 'alpha_vantage_score', 'mood', 'x_score', 'sonar_score',
+           'ten_thousandths', 'alpha_vantage_parts', 'alpha_vantage_score', 'mood', 'x_score', 'sonar_score',
            'checked_values', 'opinion', 'cast', 'heard']
 
 # %% ../nbs/11_votes.ipynb #9c2658c8
@@ -51,13 +51,11 @@ def conviction(value: float, full: float) -> float:
     "A value as a share of a fully convincing one, cut to -1..1; NaN stays NaN."
     return min(max(value / full, -1.0), 1.0) if value == value else np.nan
 
-# %% ../nbs/11_votes.ipynb #f03199cc
+# %% ../nbs/11_votes.ipynb #674bc8a1
 @compiled
 def lean(score: float, dead_band: float) -> int:
     "1 LONG, -1 SHORT, 0 abstains."
-    if not abs(score) >= dead_band:
-        return 0
-    return 1 if score > 0 else (-1 if score < 0 else 0)
+    return (score >= dead_band and score > 0) - (score <= -dead_band and score < 0)
 
 
 @compiled
@@ -84,22 +82,22 @@ def massive_score(seen: Numbers, knobs: Numbers) -> float:
     trend, breakout, flow = massive_parts(seen, knobs)
     return 0.5 * trend + 0.3 * breakout + 0.2 * flow
 
-# %% ../nbs/11_votes.ipynb #56bf80a4
+# %% ../nbs/11_votes.ipynb #4656dd6e
 @compiled
-def four_decimals(value: float) -> float:
-    "Rounded as the vendor rounds; doing it twice changes nothing."
-    return float(np.rint(value * 10_000.0) / 10_000.0)
+def ten_thousandths(value: float) -> float:
+    "A value in whole ten-thousandths, as the vendor rounds; rounding twice changes nothing."
+    return float(np.rint(value * 10_000.0))
 
 
 @compiled
 def alpha_vantage_parts(seen: Numbers, knobs: Numbers) -> tuple[float, float, float]:
     "Strength, momentum and averages, each -1 to 1."
-    strength = conviction(four_decimals(seen.rsi) - 50.0, knobs.rsi_points)
-    momentum = conviction(
-        100.0 * four_decimals(seen.macd), knobs.macd_pct * four_decimals(seen.close)
-    )
-    slow = four_decimals(seen.sma)
-    averages = conviction(100.0 * (four_decimals(seen.ema) - slow), knobs.averages_pct * slow)
+    close, slow = ten_thousandths(seen.close), ten_thousandths(seen.sma)
+    points = ten_thousandths(seen.rsi) - 500_000.0
+    strength = conviction(points, 10_000.0 * knobs.rsi_points)
+    momentum = conviction(100.0 * ten_thousandths(seen.macd), knobs.macd_pct * close)
+    gap = ten_thousandths(seen.ema) - slow
+    averages = conviction(100.0 * gap, knobs.averages_pct * slow)
     return strength, momentum, averages
 
 

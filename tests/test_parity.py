@@ -12,9 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from argo_alpine import backtest as backtest_module
 from argo_alpine.backtest import Backtest, backtest
-from argo_alpine.bars import Bars
+from argo_alpine.bars import Action, Bars
 from argo_alpine.consensus import ConsensusPolicy
 from argo_alpine.domain import Reading
 from argo_alpine.engine import WEIGHTS, WHY, Policy
@@ -85,7 +84,7 @@ policies = st.builds(
     ),
     sizing=st.builds(
         SizingPolicy, stop_atrs=st.sampled_from([0.0, 1.5]), base_pct=st.sampled_from([10.0, 60.0]),
-        max_pct=st.just(90.0),
+        max_pct=st.just(90.0), is_limit=st.booleans(), limit_bps=st.sampled_from([0.0, 40.0]),
     ),
 )  # fmt: skip
 market_costs = st.builds(
@@ -95,6 +94,10 @@ market_costs = st.builds(
     fee_minimum=st.sampled_from([0.0, 1.0]),
     borrow_pct=st.sampled_from([0.0, 30.0]),
     stop_first=st.booleans(),
+    entry_bar=st.booleans(),
+    slippage_atrs=st.sampled_from([0.0, 0.02]),
+    impact=st.sampled_from([0.0, 0.5]),
+    volume_pct=st.sampled_from([0.0, 0.01, 0.2]),
 )
 
 
@@ -108,9 +111,12 @@ def differences(run: Backtest, decisions, stage) -> list[str]:
     wrong += [f"trade {a} is not {b}" for a, b in zip(ours, told, strict=False) if a != b]
     wrong += [f"{len(ours)} trades, not {len(told)}"] if len(ours) != len(told) else []
     wrong += list(different_opinions(run, decisions))
-    equity = run.equity[-1]
-    if equity != stage.portfolio.equity:
-        wrong.append(f"equity {equity} is not {stage.portfolio.equity}")
+    told = [d.portfolio.equity for d in decisions if d.at in stage.closed]
+    wrong += [
+        f"equity at bar {t}: {ours} is not {theirs}"
+        for t, (ours, theirs) in enumerate(zip(run.equity, told, strict=True))
+        if ours != theirs
+    ]
     return wrong
 
 
@@ -118,7 +124,7 @@ def different_opinions(run: Backtest, decisions):
     """Consensus and reason of every symbol at every close, and every order."""
     closes = {d.at: d for d in decisions if d.consensus}
     orders = {(d.at, o.symbol): o.quantity for d in decisions for o in d.orders if o.leg == "entry"}
-    opened = backtest_module.openings(run.bars.at)
+    opened = run.bars.opened
     for t, at in enumerate(run.bars.at):
         decision = closes.get(instant(int(at)))
         for s, symbol in enumerate(run.bars.symbols):
@@ -134,15 +140,27 @@ def different_opinions(run: Backtest, decisions):
                 yield f"{symbol} bar {t}: {other}, not {one} {decision.why[symbol]}"
 
 
-def compared(seed, n_bars, symbols, wildness, policy, costs, with_readings) -> list[str]:
+def some_actions(seed: int, bars: Bars) -> tuple[Action, ...]:
+    """A split of each symbol, some uneven, and a dividend now and then."""
+    rng = np.random.default_rng(seed)
+    days = [CLOSES.index[int(i)].date() for i in rng.integers(1, len(bars.at), len(bars.symbols))]
+    ratios = rng.choice([1.0, 2.0, 1.5, 0.1], len(days))
+    paid = rng.choice([0.0, 0.37], len(days))
+    return tuple(Action(*each) for each in zip(bars.symbols, days, ratios, paid, strict=True))
+
+
+def compared(
+    seed, n_bars, symbols, wildness, policy, costs, with_readings, with_actions
+) -> list[str]:
     bars = a_market(seed, n_bars, symbols, wildness)
     readings = some_readings(seed, bars) if with_readings else ()
-    run = backtest(bars, policy, costs, readings, keep_log=True)
-    decisions, stage = rehearse(bars, policy, costs, readings, 100_000.0)
+    actions = some_actions(seed, bars) if with_actions else ()
+    run = backtest(bars, policy, costs, readings, keep_log=True, actions=actions)
+    decisions, stage = rehearse(bars, policy, costs, readings, 100_000.0, actions)
     return differences(run, decisions, stage)
 
 
-@settings(max_examples=40)
+@settings(max_examples=60)
 @given(
     seed=st.integers(0, 2**32 - 1),
     n_bars=st.integers(2, 70),
@@ -151,11 +169,10 @@ def compared(seed, n_bars, symbols, wildness, policy, costs, with_readings) -> l
     policy=policies,
     costs=market_costs,
     with_readings=st.booleans(),
+    with_actions=st.booleans(),
 )
-def test_arrays_and_values_decide_alike(
-    seed, n_bars, symbols, wildness, policy, costs, with_readings
-):
-    assert compared(seed, n_bars, symbols, wildness, policy, costs, with_readings) == []
+def test_arrays_and_values_decide_alike(**market):
+    assert compared(**market) == []
 
 
 def test_the_comparison_sees_trades_refusals_halts_and_reversals():
