@@ -737,10 +737,10 @@ def in_order(bars: Bars, given: Sequence[Floats]) -> tuple[Bars, list[Floats]]:
             )
     order = sorted(range(len(bars.symbols)), key=lambda s: bars.symbols[s])
     if order == list(range(len(order))):
-        return bars, list(given)
+        return bars, [np.require(a, np.float64, "CW") for a in given]
     symbols = tuple(bars.symbols[i] for i in order)
     columns = each(lambda name: getattr(bars, name)[:, order])
-    arranged = [np.ascontiguousarray(a[:, order]) if len(a) else a for a in given]
+    arranged = [np.require(a[:, order] if len(a) else a, np.float64, "CW") for a in given]
     return Bars(symbols, bars.at, *columns, bars.basis), arranged
 
 

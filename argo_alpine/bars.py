@@ -153,8 +153,11 @@ class Bars(Value):
     known: dict[str, Ints] = field(default_factory=dict, init=False, repr=False)  # once asked
 
     def __post_init__(self) -> None:
+        # one layout for all: compiled code is compiled for each kind of array it meets
+        object.__setattr__(self, "at", np.require(self.at, requirements="CW"))
         for name in COLUMNS:
-            object.__setattr__(self, name, np.ascontiguousarray(getattr(self, name), np.float64))
+            column = np.require(getattr(self, name), np.float64, "CW")
+            object.__setattr__(self, name, column)
         check_layout(self)
         check_prices(self)
 
