@@ -3,6 +3,7 @@
 import gc
 import json
 import os
+import select
 import shutil
 import subprocess
 import sys
@@ -104,14 +105,12 @@ def fresh(words: Sequence[str], root: Path = ROOT) -> Fresh | Absent:
     began, peak = time.perf_counter(), 0
     with subprocess.Popen(command, cwd=root, env=env, stdout=subprocess.PIPE, text=True) as process:
         family = psutil.Process(process.pid)
-        os.set_blocking(process.stdout.fileno(), False)
-        line = ""
-        while not line and process.poll() is None:
+        while process.poll() is None:
             peak = max(peak, together(family))
-            time.sleep(0.005)
-            line = process.stdout.readline()
+            if select.select([process.stdout], [], [], 0.005)[0]:
+                break
         took = time.perf_counter() - began
-        line = line or process.stdout.readline()
+        line = process.stdout.readline()
     if not line:
         raise RuntimeError(f"bench.fresh {' '.join(words)} ended with {process.returncode}")
     told = json.loads(line)
