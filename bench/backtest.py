@@ -16,6 +16,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated, Any
 
+import psutil
 import typer
 from rich.console import Console
 from rich.table import Table
@@ -64,7 +65,11 @@ def compared(sizes: Sizes, step: Step) -> list[parity.Comparison | Absent]:
                     missed = ("directions one bar late were not noticed: the check is blind",)
                     found.append(parity.Comparison(market, False, peer, 0, 0, 0, {}, missed))
             except ImportError as error:
-                found.append(Absent(f"{peer} is not here: {error}"))
+                found.append(Absent(f"{peer}: {error}"))
+    try:
+        found.append(parity.scored_alike(*WORKS["quality"].given(sizes)))
+    except ImportError as error:
+        found.append(Absent(f"quality: {error}"))
     return found
 
 
@@ -111,8 +116,6 @@ def ratios(times: Times) -> tuple[dict[str, float | None], dict[str, str]]:
 
 def machine() -> dict[str, Any]:
     """What it ran on; no name of a host or a folder."""
-    import psutil
-
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.is_file() else []
     models = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]

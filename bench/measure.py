@@ -16,6 +16,7 @@ from statistics import median
 from tempfile import TemporaryDirectory
 
 import numpy as np
+import psutil
 
 ROOT = Path(__file__).parents[1]
 Step = Callable[[str], None]  # shows what is being done
@@ -98,8 +99,6 @@ class Fresh:
 
 def fresh(words: Sequence[str], root: Path = ROOT) -> Fresh | Absent:
     """Run `bench.fresh` by itself; its children count for memory."""
-    import psutil
-
     command = [sys.executable, "-m", "bench.fresh", *words]
     env = os.environ | {"PYTHONPATH": str(root)}
     began, peak = time.perf_counter(), 0
@@ -119,10 +118,8 @@ def fresh(words: Sequence[str], root: Path = ROOT) -> Fresh | Absent:
     return Fresh(took, max(peak / 1e6, told["peak_mb"]))
 
 
-def together(family: "psutil.Process") -> int:  # noqa: F821
+def together(family: psutil.Process) -> int:
     """Bytes of a process and its children; shared pages count twice, against us."""
-    import psutil
-
     total = 0
     for process in [family, *children(family)]:
         try:
@@ -132,10 +129,8 @@ def together(family: "psutil.Process") -> int:  # noqa: F821
     return total
 
 
-def children(family: "psutil.Process") -> "list[psutil.Process]":  # noqa: F821
+def children(family: psutil.Process) -> list[psutil.Process]:
     """The children of a process; none when it is gone."""
-    import psutil
-
     try:
         return family.children(recursive=True)
     except psutil.Error:

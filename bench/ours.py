@@ -52,12 +52,12 @@ def our_sweep(bars: Bars, policies: Sequence[Policy] = POLICIES) -> Outcome:
     return sum(trips for trips, _ in outcomes), sum(value for _, value in outcomes)
 
 
-def our_quality(confidences: NDArray[np.float64], hits: NDArray[np.bool_]) -> Outcome:
-    """The quality of signals whose outcome is known."""
+def our_quality(confidences: NDArray[np.int64], hits: NDArray[np.bool_]) -> Outcome:
+    """The quality of signals whose outcome is known, and their Brier score."""
     from argo_alpine.signal_quality import quality_of
 
-    quality_of(confidences, hits)
-    return len(hits), float("nan")
+    quality = quality_of(confidences, hits)
+    return quality.n, quality.brier
 
 
 def obeying(bars: Bars, directions: NDArray[np.float64], brackets: bool) -> Backtest:

@@ -16,7 +16,7 @@ from argo_alpine.backtest import Backtest
 from argo_alpine.risk import GAPPED
 from bench import peers
 from bench.markets import Prices, directions
-from bench.ours import as_ours, obeying
+from bench.ours import as_ours, obeying, our_quality
 
 Trips = dict[int, int]  # bar of the entry -> bar of the exit; the last bar for what is still held
 
@@ -130,3 +130,14 @@ def compared(market: str, prices: Prices, brackets: bool, peer: str, late: int =
 def is_noticed(prices: Prices, peer: str) -> bool:
     """Positive control: directions that are one bar late must not pass."""
     return not compared("control", prices, False, peer, late=1).is_alike
+
+
+def scored_alike(confidences: NDArray[np.int64], hits: NDArray[np.bool_]) -> Comparison:
+    """The Brier score of the same signals, ours and scikit-learn's."""
+    (n, ours), (all_of_them, theirs) = (
+        our_quality(confidences, hits),
+        peers.sklearn_quality(confidences, hits),
+    )
+    apart = n != all_of_them or abs(ours - theirs) > 1e-9
+    unexplained = (f"Brier score: ours {ours}, theirs {theirs}",) if apart else ()
+    return Comparison("signals", False, "sklearn", n, all_of_them, 0, {}, unexplained)

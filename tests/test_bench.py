@@ -3,6 +3,7 @@
 import json
 import platform
 
+import numpy as np
 import pytest
 
 from bench import parity
@@ -117,3 +118,11 @@ def test_directions_open_only_at_a_crossing():
     opinions = wishes[wishes == wishes]
     assert set(opinions) == {0.0, 1.0}
     assert (opinions[1:] != opinions[:-1]).all()  # up and down take turns
+
+
+def test_scores_that_differ_are_noticed(monkeypatch):
+    confidences, hits = np.array([5_000, 9_000]), np.array([False, True])
+    monkeypatch.setattr(parity, "our_quality", lambda *given: (2, 0.13))  # (.25 + .01) / 2
+    assert parity.scored_alike(confidences, hits).is_alike
+    monkeypatch.setattr(parity, "our_quality", lambda *given: (2, 0.12))
+    assert not parity.scored_alike(confidences, hits).is_alike
