@@ -80,13 +80,13 @@ def remembered(works: Mapping[str, Any], is_quick: bool, step: Step) -> Freshes:
     for name, work in works.items():
         found[name] = {}
         for engine in work.engines:
-            step(f"{name}: {engine}")  # GOOG would bring backtesting.py into every process
-            found[name][engine] = fresh(["cold" if name == "goog" else name, engine, *words])
+            step(f"memory of {name}: {engine}")
+            found[name][engine] = fresh([name, engine, *words])
     return found
 
 
 def started(sizes: Sizes, step: Step) -> dict[str, Fresh | Absent]:
-    """From nothing to a first result: the quickest of several starts, and ours once uncompiled."""
+    """From nothing to a first result: the median of several starts, and ours once uncompiled."""
     found: dict[str, Fresh | Absent] = {}
     with never_compiled() as copy:
         for engine in ("ours, cache removed", *COLD.engines):
@@ -94,8 +94,8 @@ def started(sizes: Sizes, step: Step) -> dict[str, Fresh | Absent]:
             name, *uncompiled = engine.split(", ")
             root = copy if name == "ours" else ROOT
             starts = [fresh(["cold", name], root) for _ in range(1 if uncompiled else sizes.starts)]
-            good = [start for start in starts if isinstance(start, Fresh)]
-            found[engine] = min(good, key=lambda start: start.seconds) if good else starts[0]
+            good = sorted((s for s in starts if isinstance(s, Fresh)), key=lambda s: s.seconds)
+            found[engine] = good[len(good) // 2] if good else starts[0]
     return found
 
 
@@ -141,7 +141,8 @@ def versions() -> dict[str, str | None]:
 
 def figure(value: Fresh | Absent, name: str) -> float | None:
     """One number of a fresh process, None where there is none."""
-    return round(getattr(value, name), 3) if isinstance(value, Fresh) else None
+    number = getattr(value, name, None)
+    return None if number is None else round(number, 3)
 
 
 def report(
@@ -169,6 +170,10 @@ def report(
         },
         "peak_mb": {
             work: {engine: figure(value, "peak_mb") for engine, value in engines.items()}
+            for work, engines in memory.items()
+        },
+        "grown_mb": {
+            work: {engine: figure(value, "grown_mb") for engine, value in engines.items()}
             for work, engines in memory.items()
         },
         "cold_start_s": {engine: figure(value, "seconds") for engine, value in starts.items()},
@@ -236,10 +241,12 @@ def verdict(is_met: bool) -> str:
 def memory_table(memory: Freshes) -> Table:
     """Peaks of whole processes."""
     engines = list(dict.fromkeys(engine for row in memory.values() for engine in row))
-    table = Table("work", *engines, "aim", "met", title="peak memory of a process alone [MB]")
+    title = "peak memory of a process alone, and what the work itself added [MB]"
+    table = Table("work", *engines, "aim", "met", title=title)
     for name, row in memory.items():
         peaks = {engine: figure(value, "peak_mb") for engine, value in row.items()}
-        cells = [f"{peaks[e]:,.0f}" if peaks.get(e) else "-" for e in engines]
+        added = {engine: figure(value, "grown_mb") or 0 for engine, value in row.items()}
+        cells = [f"{peaks[e]:,.0f} (+{added[e]:,.0f})" if peaks.get(e) else "-" for e in engines]
         mine, limit = peaks.get("ours"), None
         if name == "sweep":
             limit = float(MEGABYTES)

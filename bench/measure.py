@@ -95,6 +95,7 @@ class Fresh:
 
     seconds: float  # from its start to its result
     peak_mb: float
+    grown_mb: float | None = None  # above the peak of the same work, tiny
 
 
 def fresh(words: Sequence[str], root: Path = ROOT) -> Fresh | Absent:
@@ -115,7 +116,8 @@ def fresh(words: Sequence[str], root: Path = ROOT) -> Fresh | Absent:
     told = json.loads(line)
     if "absent" in told:
         return Absent(told["absent"])
-    return Fresh(took, max(peak / 1e6, told["peak_mb"]))
+    highest, tiny = max(peak / 1e6, told["peak_mb"]), told["tiny_mb"]
+    return Fresh(took, highest, None if tiny is None else highest - tiny)
 
 
 def together(family: psutil.Process) -> int:

@@ -56,13 +56,18 @@ def scaling(sizes: Sizes, step: Step = silent) -> list[Point]:
 
 
 def slopes(points: Sequence[Point]) -> dict[str, float]:
-    """The fitted exponent along each axis, and of all points together."""
+    """The fitted exponent along each axis, of all points, and of the last decade.
+
+    A fixed cost flattens the small sizes; the last decade shows what is left of it.
+    """
 
     def fitted(chosen: Sequence[Point]) -> float:
         return slope([p.size for p in chosen], [p.seconds for p in chosen])
 
+    largest = max(p.size for p in points)
     return {axis: fitted([p for p in points if p.axis == axis]) for axis in AXES} | {
-        "all": fitted(points)
+        "all": fitted(points),
+        "last decade": fitted([p for p in points if 10 * p.size >= largest]),
     }
 
 

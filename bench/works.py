@@ -27,6 +27,7 @@ class Sizes:
     base: int = 10_000  # bars where the scaling plot begins; it ends a thousand times further
 
 
+GOOG_BARS = 2_148
 QUICK = Sizes(
     bars=2_000, days=300, symbols=10, signals=10_000, runs=2, starts=1, base=200
 )  # tries every path, says nothing about speed
@@ -40,6 +41,15 @@ class Work:
     given: Callable[[Sizes], tuple[Any, ...]]
     engines: Mapping[str, Callable[..., Job]]  # name -> from the input to a job; ours first
     aims: Mapping[str, float]  # peer -> how many times faster we want to be
+
+    def alone(self, sizes: Sizes) -> tuple[Any, ...]:
+        """The input in a process of its own: reading GOOG imports backtesting.py for everybody."""
+        return (walk(GOOG_BARS, 1, DAY),) if self.given is goog else self.given(sizes)
+
+
+def goog(sizes: Sizes) -> tuple[Any, ...]:
+    """GOOG, whatever the sizes."""
+    return (google(),)
 
 
 def scored(sizes: Sizes) -> tuple[Any, ...]:
@@ -78,7 +88,7 @@ def singles(brackets: bool) -> dict[str, Callable[..., Job]]:
 WORKS = {
     "goog": Work(
         "GOOG, 2,148 days",
-        lambda sizes: (google(),),
+        goog,
         singles(brackets=False),
         {"raptorbt": 1, "backtesting": 30},
     ),
@@ -115,9 +125,7 @@ WORKS = {
         {"sklearn": 20},
     ),
 }
-COLD = Work(
-    "2,148 days, from nothing", lambda sizes: (walk(2_148, 1, DAY),), singles(brackets=False), {}
-)  # seeded: reading GOOG would import backtesting.py for everybody
+COLD = Work("a first result", goog, singles(brackets=False), {})
 MEGABYTES = 300  # at most, for our sweep
 OF_VECTORBT = 0.25  # at most, of its memory, for our portfolio
 COLD_SECONDS = 2.5  # at most, compiled code cached
