@@ -60,8 +60,8 @@ report: $(READY) ## render a report; name another with NAME=walk_forward
 lab: $(READY) ## open the notebooks in JupyterLab
 	$(B)/argo-alpine lab
 
-bench: $(READY) ## measure backtest and live cycle on this machine
-	$(B)/python bench/backtest.py
+bench: $(READY) ## measure backtests beside their peers, and the live cycle, on this machine
+	$(B)/python -m bench.backtest
 	$(B)/python -m bench.cycle
 
 soak: $(READY) ## the storms that take too long for every run
