@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['USUAL', 'UNFILLED', 'AT_OPEN', 'WITHIN', 'EARLIER', 'NONE', 'STOP', 'TARGET', 'FillPolicy', 'strain', 'market_price',
            'fee', 'borrow', 'buying_power', 'usual_volume', 'capped', 'entry_at', 'entry_price', 'gapped', 'touched',
-           'exit_at', 'exit_price']
+           'exit_at', 'is_reached', 'exit_price']
 
 # %% ../nbs/30_fills.ipynb #be8e6323
 from dataclasses import dataclass
@@ -183,7 +183,7 @@ def touched(
         return (STOP if stop_first else TARGET), True
     return (STOP if is_stopped else (TARGET if is_reached else NONE)), False
 
-# %% ../nbs/30_fills.ipynb #662eddb0
+# %% ../nbs/30_fills.ipynb #0718cbbe
 @compiled
 def exit_at(
     quantity: float,  # held, signed
@@ -207,6 +207,14 @@ def exit_at(
     if entered == WITHIN and leg == TARGET and not is_unclear:
         is_unclear, leg = True, (NONE if costs.stop_first else TARGET)
     return leg, (stop if leg == STOP else target), is_unclear
+
+
+@compiled
+def is_reached(quantity: float, high: float, low: float, stop: float, target: float) -> bool:
+    "Whether a bar comes to either leg at all; if not, `exit_at` need not be asked."
+    if quantity > 0:
+        return low <= stop or high >= target
+    return high >= stop or low <= target
 
 
 @compiled

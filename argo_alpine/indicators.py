@@ -347,7 +347,7 @@ def hush_block(bars: int, out: Columns, p: Periods) -> None:
     hush(out.low, p.channel - 1 - bars)
     hush(out.money, p.flow - 1 - bars)
 
-# %% ../nbs/10_indicators.ipynb #597818d1
+# %% ../nbs/10_indicators.ipynb #ef9e6278
 @compiled
 def fold_block(
     state: Numbers,  # of one symbol, as in STATE; grows n bars older
@@ -362,7 +362,8 @@ def fold_block(
         bars.money[t] = flow(bars.high[t], bars.low[t], bars.close[t], bars.volume[t])
     fold_averages(state, n, bars, out, p)
     fold_channel(state, rings, n, bars, out, p)
-    hush_block(state.bars, out, p)
+    if state.bars < 2 * RING:  # no window is longer, nor two of them one after the other
+        hush_block(state.bars, out, p)
     state.bars += n
 
 

@@ -123,7 +123,7 @@ def exposure_room(seen: Numbers, limits: Numbers) -> float:
     net = seen.equity * limits.net_pct / 100.0 - seen.side * seen.net
     return float(min(gross, net))
 
-# %% ../nbs/22_risk.ipynb #66ab28de
+# %% ../nbs/22_risk.ipynb #1392c733
 @compiled
 def money_reasons(seen: Numbers, limits: Numbers) -> int:
     "Reasons that lie in what was lost, is held, or is left."
@@ -140,7 +140,7 @@ def money_reasons(seen: Numbers, limits: Numbers) -> int:
 @compiled
 def is_drawn_down(equity: float, peak: float, limits: Numbers) -> bool:
     "Whether equity has fallen from its peak by the limit or more."
-    return not equity > peak * (1.0 - limits.drawdown_pct / 100.0)
+    return not 100.0 * equity > peak * (100.0 - limits.drawdown_pct)
 
 # %% ../nbs/22_risk.ipynb #0322902d
 @compiled
