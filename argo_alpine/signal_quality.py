@@ -4,12 +4,12 @@
 
 # %% auto #0
 __all__ = ['PENDING', 'HIT', 'STOPPED', 'EXPIRED', 'VOID', 'OUTCOMES', 'LABEL', 'FLOOR', 'WIDE', 'STEPS', 'PARTS', 'Prices',
-           'leave', 'write_label', 'ranges', 'label_all', 'prices_of', 'labels_of', 'score_intervals', 'long_run',
-           'by_bar', 'crowding', 'spoken', 'Share', 'share_of', 'tally', 'ranking', 'squares', 'pool_neighbours',
-           'framed', 'Calibration', 'bins_of', 'quality_of', 'forward', 'mean_of', 'horizon_curve', 'shapley',
-           'coalition_gains', 'Credit', 'credit_of', 'sources_of', 'phases', 'weather', 'market_of', 'volatility_of',
-           'groups_of', 'SignalQuality', 'ended', 'why_empty', 'bins_with_overlap', 'signal_quality', 'bracket_figures',
-           'excess', 'assessed', 'quality_table']
+           'leave', 'write_label', 'ranges', 'label_all', 'prices_of', 'judged', 'labels_of', 'score_intervals',
+           'long_run', 'by_bar', 'crowding', 'spoken', 'Share', 'share_of', 'tally', 'ranking', 'squares',
+           'pool_neighbours', 'framed', 'Calibration', 'bins_of', 'quality_of', 'forward', 'mean_of', 'horizon_curve',
+           'shapley', 'coalition_gains', 'Credit', 'credit_of', 'sources_of', 'phases', 'weather', 'market_of',
+           'volatility_of', 'needed', 'groups_of', 'SignalQuality', 'ended', 'why_empty', 'bins_with_overlap',
+           'signal_quality', 'bracket_figures', 'excess', 'assessed', 'quality_table', 'figures']
 
 # %% ../nbs/32_signal_quality.ipynb #8f594e67
 import math
@@ -155,7 +155,7 @@ def label_all(
         atr = atrs[rows[i].bar, rows[i].symbol]
         write_label(rows[i], atr, horizon, prices, sizing, costs)
 
-# %% ../nbs/32_signal_quality.ipynb #f53b0859
+# %% ../nbs/32_signal_quality.ipynb #a51069e3
 def prices_of(bars: Bars, symbols: Sequence[str]) -> Prices:
     "Bars as labels are made from, in the order of the log."
     order = [bars.symbols.index(symbol) for symbol in symbols]
@@ -163,26 +163,36 @@ def prices_of(bars: Bars, symbols: Sequence[str]) -> Prices:
     return Prices(bars.at, *(np.ascontiguousarray(column[:, order]) for column in columns))
 
 
+def judged(
+    run: Backtest, bars: Bars, rows: NDArray[np.void], horizon: int
+) -> NDArray[np.void]:  # the same rows
+    "Fill in what became of signals whose bar, symbol and side are given."
+    prices, policy = prices_of(bars, run.bars.symbols), run.policy
+    atrs = ranges(prices.high, prices.low, prices.close, policy.indicators.atr)
+    # a minimum per fill depends on the size of an order, and a signal has none
+    costs = numbers(replace(run.costs, fee_minimum=0.0))
+    label_all(rows, atrs, horizon, prices, numbers(policy.sizing), costs)
+    return rows
+
+# %% ../nbs/32_signal_quality.ipynb #30583644
 def labels_of(
     run: Backtest,  # with its log
     bars: Bars,  # all that went into it
     horizon: int,
+    every: bool = False,  # a long at every close instead: what no opinion would have brought
 ) -> NDArray[np.void]:  # LABEL, by bar, then symbol
     "Every consensus with a side, acted upon or not, and what would have become of it."
     if run.log is None:
         raise UnavailableData("this run kept no log: call backtest with keep_log=True")
-    prices, skipped = prices_of(bars, run.bars.symbols), len(bars) - len(run.bars)
-    t, s = np.nonzero((run.log["side"] != 0) & (run.log["why"] >= 0))
+    asked, skipped = run.log["why"] >= 0, len(bars) - len(run.bars)
+    side = np.where(asked, 1 if every else run.log["side"], 0)
+    t, s = np.nonzero(side)
     rows = np.zeros(len(t), LABEL)
-    rows["bar"], rows["symbol"] = t + skipped, s
-    rows["side"], rows["confidence"] = run.log["side"][t, s], run.log["confidence"][t, s]
-    atrs = ranges(prices.high, prices.low, prices.close, run.policy.indicators.atr)
-    # a minimum per fill depends on the size of an order, and a signal has none
-    costs = replace(run.costs, fee_minimum=0.0)
-    label_all(rows, atrs, horizon, prices, numbers(run.policy.sizing), numbers(costs))
-    return rows
+    rows["bar"], rows["symbol"], rows["side"] = t + skipped, s, side[t, s]
+    rows["confidence"] = 0 if every else run.log["confidence"][t, s]
+    return judged(run, bars, rows, horizon)
 
-# %% ../nbs/32_signal_quality.ipynb #a516aef7
+# %% ../nbs/32_signal_quality.ipynb #99863320
 FLOOR = 30  # observations; fewer do not make a rate
 WIDE = NormalDist().inv_cdf(0.975)  # standard errors in half an interval of 95 %
 
@@ -200,7 +210,7 @@ def score_intervals(
     half = np.sqrt(z2 * (p * (1 - p) / count + z2 / (4 * count**2))) / (1 + z2 / count)
     return np.clip(middle - half, 0, p), np.clip(middle + half, p, 1)
 
-# %% ../nbs/32_signal_quality.ipynb #525df551
+# %% ../nbs/32_signal_quality.ipynb #9c5fe2b4
 @compiled
 def long_run(sums: Floats, lag: int) -> float:
     "Variance of the total of a series whose neighbours move together; never negative."
@@ -230,7 +240,7 @@ def crowding(
         return math.nan
     return float(max(long_run(by_bar(hits - share, bars), lag) / alone, 1.0))
 
-# %% ../nbs/32_signal_quality.ipynb #98873eb0
+# %% ../nbs/32_signal_quality.ipynb #ae6040d3
 def spoken(value: float, unit: str = "", digits: int = 1) -> str:
     "A number for people; NaN says so."
     text = f"{value:,.{digits}f}{unit}".replace("-", "\N{MINUS SIGN}")
@@ -274,7 +284,7 @@ def share_of(
     low, high = score_intervals(np.array([share]), np.array([effective]))
     return Share(share, n, effective, float(low[0]), float(high[0]))
 
-# %% ../nbs/32_signal_quality.ipynb #45960d34
+# %% ../nbs/32_signal_quality.ipynb #815b5ed0
 STEPS = 10_001
 
 
@@ -310,7 +320,7 @@ def squares(counts: Ints) -> int:
         total += counts[c, 1] * (10_000 - c) ** 2 + counts[c, 0] * c**2
     return total
 
-# %% ../nbs/32_signal_quality.ipynb #587d9214
+# %% ../nbs/32_signal_quality.ipynb #88261652
 @compiled
 def pool_neighbours(counts: Ints) -> tuple[Ints, Ints, Ints]:  # first confidence, n, hits
     "Blocks of confidences whose hit rates rise, by pool-adjacent-violators."
@@ -326,7 +336,7 @@ def pool_neighbours(counts: Ints) -> tuple[Ints, Ints, Ints]:  # first confidenc
         k += 1
     return first[:k], n[:k], hits[:k]
 
-# %% ../nbs/32_signal_quality.ipynb #45ca215f
+# %% ../nbs/32_signal_quality.ipynb #a2d1fadb
 def framed(value: Any) -> str:
     "A value as a table, its frames below."
     pairs = [(f.name, getattr(value, f.name)) for f in fields(value)]
@@ -375,7 +385,7 @@ def bins_of(counts: Ints, width: int) -> pd.DataFrame:
     counted = {"n": n.astype(int), "hits": hits.astype(int)}
     return pd.DataFrame({**table, **counted, "share": share, "low": low, "high": high})
 
-# %% ../nbs/32_signal_quality.ipynb #73eec880
+# %% ../nbs/32_signal_quality.ipynb #0c989188
 def quality_of(
     confidences: Ints,  # (n,) hundredths of a percent
     hits: NDArray[np.bool_],  # (n,)
@@ -399,7 +409,7 @@ def quality_of(
     parts = (score, score - best, average - best, average, auc)
     return Calibration(n, good, *parts, bins_of(counts, width))
 
-# %% ../nbs/32_signal_quality.ipynb #64c7ba4b
+# %% ../nbs/32_signal_quality.ipynb #1ad06048
 @compiled
 def forward(open: Floats, close: Floats, k: int) -> Floats:
     "Return from the next open to the close of the symbol's k-th bar after this one; NaN: not known."
@@ -421,7 +431,7 @@ def mean_of(values: Floats, bars: Ints, lag: int) -> tuple[float, float, float]:
     error = math.sqrt(long_run(by_bar(values - middle, bars), lag)) / len(values)
     return middle, middle - WIDE * error, middle + WIDE * error
 
-# %% ../nbs/32_signal_quality.ipynb #fd488af6
+# %% ../nbs/32_signal_quality.ipynb #3f877c30
 def horizon_curve(
     labels: NDArray[np.void],  # LABEL
     prices: Prices,
@@ -442,7 +452,7 @@ def horizon_curve(
     columns = ["k", "n", "mean", "low", "high", "right", "drift"]
     return pd.DataFrame(rows, columns=columns).set_index("k")
 
-# %% ../nbs/32_signal_quality.ipynb #e76c65e4
+# %% ../nbs/32_signal_quality.ipynb #cb2f21ef
 def shapley(
     values: Floats,  # (..., 2**n) of every coalition; bit i of the index: player i is in it
 ) -> Floats:  # (..., n)
@@ -484,7 +494,7 @@ def coalition_gains(
                 carried[coalition] += side != 0
     return worth, carried
 
-# %% ../nbs/32_signal_quality.ipynb #543fc53a
+# %% ../nbs/32_signal_quality.ipynb #01b44ae6
 @dataclass(frozen=True, slots=True, eq=False)
 class Credit(Value):
     "What each source added to what the elections were worth, in basis points."
@@ -524,7 +534,7 @@ def credit_of(
     total = float(worth[:, -1].sum() - worth[:, 0].sum())
     return Credit(pd.DataFrame(columns, pd.Index(names, name="source")), pd.DataFrame(table), total)
 
-# %% ../nbs/32_signal_quality.ipynb #eeb8a52c
+# %% ../nbs/32_signal_quality.ipynb #c53d4611
 def sources_of(run: Backtest, lag: int) -> pd.DataFrame:
     "By source: asked, voted, coverage, beside, agreed, agreement and its interval."
     if run.log is None:
@@ -542,7 +552,7 @@ def sources_of(run: Backtest, lag: int) -> pd.DataFrame:
     names = [*columns, "agreement_low", "agreement_high"]
     return pd.DataFrame(rows, pd.Index(SOURCES, name="source"), names)
 
-# %% ../nbs/32_signal_quality.ipynb #6e0abe5e
+# %% ../nbs/32_signal_quality.ipynb #09808aac
 @compiled
 def phases(
     closes: Floats,  # (n,) of the market, finite
@@ -579,7 +589,7 @@ def weather(
             out[t] = 3 * below // (memory + 1)
     return out
 
-# %% ../nbs/32_signal_quality.ipynb #3e0b1176
+# %% ../nbs/32_signal_quality.ipynb #133fd90a
 def market_of(close: Floats) -> Floats:
     "All symbols as one: the compounded mean of their returns, those without a bar left out."
     filled = pd.DataFrame(close).ffill()
@@ -594,6 +604,14 @@ def volatility_of(close: Floats) -> Ints:  # (n_bars, n_symbols), as `weather`
         there = np.flatnonzero(~np.isnan(close[:, s]))
         out[there, s] = weather(np.ascontiguousarray(close[there, s]))
     return out
+
+
+def needed(done: NDArray[np.void]) -> float:
+    "The hit rate that would have broken even, given what expired ones and gaps brought."
+    if len(done) < FLOOR:
+        return math.nan
+    won, net = float((done["outcome"] == HIT).mean()), float(done["net"].mean())
+    return won - net / float((done["gain"] + done["risk"]).mean())
 
 
 def groups_of(
@@ -612,11 +630,11 @@ def groups_of(
         some = done[chosen]
         seen = share_of(some["outcome"] == HIT, some["bar"], lag, lag / 2)
         net = mean_of(1e4 * some["net"], some["bar"], lag)
-        rows.append((seen.n, seen.share, seen.low, seen.high, *net))
-    columns = ["n", "share", "low", "high", "net", "net_low", "net_high"]
+        rows.append((seen.n, seen.share, seen.low, seen.high, needed(some), *net))
+    columns = ["n", "share", "low", "high", "needed", "net", "net_low", "net_high"]
     return pd.DataFrame(rows, pd.MultiIndex.from_tuples(sets, names=["by", "group"]), columns)
 
-# %% ../nbs/32_signal_quality.ipynb #14a596f0
+# %% ../nbs/32_signal_quality.ipynb #da68dd29
 @dataclass(frozen=True, slots=True, eq=False)
 class SignalQuality(Value):
     "What a policy's signals were worth, apart from money. Hypothetical."
@@ -634,7 +652,9 @@ class SignalQuality(Value):
     gain: float
     cost: float
     expected: float  # E, basis points per signal
+    needed: float  # the hit rate that would have broken even, given the expired ones
     net: tuple[float, float, float]  # what was got per signal, basis points, and its 95 % interval
+    always_long: tuple[float, float, float]  # the same of a long at every close
     calibration: Calibration
     curve: pd.DataFrame = field(repr=False)  # by bars after the signal
     sources: pd.DataFrame = field(repr=False)  # coverage, agreement, what each added
@@ -646,7 +666,7 @@ class SignalQuality(Value):
     def _repr_html_(self) -> str:
         return quality_table(self)
 
-# %% ../nbs/32_signal_quality.ipynb #63adae2a
+# %% ../nbs/32_signal_quality.ipynb #23ccdc2c
 def ended(labels: NDArray[np.void]) -> NDArray[np.void]:
     "The labels that have an outcome: reached a leg, or ran out of time."
     return labels[(labels["outcome"] >= HIT) & (labels["outcome"] <= EXPIRED)]
@@ -674,7 +694,7 @@ def bins_with_overlap(done: NDArray[np.void], bins: pd.DataFrame, lag: int) -> p
     named = {name: [getattr(w, name) for w in wide] for name in ("effective", "low", "high")}
     return bins.assign(**named)
 
-# %% ../nbs/32_signal_quality.ipynb #6a4a4045
+# %% ../nbs/32_signal_quality.ipynb #f764026a
 def signal_quality(
     bars: Bars,
     policy: Policy | None = None,  # none: the defaults
@@ -695,7 +715,7 @@ def signal_quality(
         )
     return assessed(run, bars, labels_of(run, bars, horizon), horizon, width)
 
-# %% ../nbs/32_signal_quality.ipynb #4d99e126
+# %% ../nbs/32_signal_quality.ipynb #de048a66
 def bracket_figures(labels: NDArray[np.void], lag: int) -> dict[str, Any]:
     "What the brackets brought: the numbers of the signals that ended."
     done = ended(labels)
@@ -713,6 +733,7 @@ def bracket_figures(labels: NDArray[np.void], lag: int) -> dict[str, Any]:
         "gain": gain,
         "cost": cost,
         "expected": 1e4 * (rate.share * gain - (1 - rate.share) * risk - cost),
+        "needed": needed(done),
         "net": mean_of(1e4 * done["net"], done["bar"], lag),
         "labels": labels,
     }
@@ -724,7 +745,7 @@ def excess(prices: Prices, k: int, first: int) -> Floats:  # from the first deci
     known = (~np.isnan(after)).sum(axis=0)
     return np.asarray(after - np.nansum(after, axis=0) / np.where(known, known, 1))
 
-# %% ../nbs/32_signal_quality.ipynb #5e3c76cd
+# %% ../nbs/32_signal_quality.ipynb #0f4fc412
 def assessed(
     run: Backtest,  # with its log
     bars: Bars,  # all that went into it
@@ -739,6 +760,7 @@ def assessed(
         quality_of(done["confidence"], done["outcome"] == HIT, width),
     )
     credit = credit_of(run, excess(prices, horizon, first), lag)
+    every = ended(labels_of(run, bars, horizon, every=True))
     return SignalQuality(
         symbols=run.bars.symbols,
         period=(f"{run.bars.times[0]:%Y-%m-%d}", f"{run.bars.times[-1]:%Y-%m-%d}"),
@@ -746,6 +768,7 @@ def assessed(
         threshold=run.policy.consensus.threshold,
         asked=int((~np.isnan(run.bars.close)).sum()),
         **bracket_figures(labels, lag),
+        always_long=mean_of(1e4 * every["net"], every["bar"], lag),
         calibration=replace(calibration, bins=bins_with_overlap(done, calibration.bins, lag)),
         curve=horizon_curve(labels, prices, horizon, first),
         sources=sources_of(run, lag).join(credit.sources),
@@ -754,14 +777,14 @@ def assessed(
         why_empty=why_empty(labels, horizon),
     )
 
-# %% ../nbs/32_signal_quality.ipynb #70c7e98d
+# %% ../nbs/32_signal_quality.ipynb #25725b45
 PARTS = ("brier", "miscalibration", "discrimination", "uncertainty")
 
 
 def quality_table(q: SignalQuality) -> str:
-    "The answer in eight lines and the bins, for the end of a notebook cell."
+    "The answer in nine lines and the bins, for the end of a notebook cell."
     score = [spoken(getattr(q.calibration, name), digits=4) for name in PARTS]
-    got = "{} [{}, {}] bps a signal".format(*map(spoken, q.net))
+    got, any_day = ("{} [{}, {}] bps".format(*map(spoken, x)) for x in (q.net, q.always_long))
     rows = {
         "signals": f"{len(q.labels):,} in {q.asked:,} bars of {', '.join(q.symbols)}; hypothetical",
         "period": f"{' to '.join(q.period)}, judged over {q.horizon} bars",
@@ -769,7 +792,8 @@ def quality_table(q: SignalQuality) -> str:
         + f"; {q.ambiguous} ambiguous",
         "target first": q.hit_rate.text,
         "break-even": spoken(100 * q.break_even, " %"),
-        "got, after costs": "not defined" if math.isnan(q.net[0]) else got,
+        "got a signal, after costs": "not defined" if math.isnan(q.net[0]) else got,
+        "got by a long on every bar": "not defined" if math.isnan(q.always_long[0]) else any_day,
         "Brier": "{} = {} \N{MINUS SIGN} {} + {}".format(*score),
         "AUC": spoken(q.calibration.auc, digits=3),
         **({"nothing to judge": q.why_empty} if q.why_empty else {}),
@@ -777,3 +801,28 @@ def quality_table(q: SignalQuality) -> str:
     body = "".join(f"<tr><th>{shown(k)}</th><td>{shown(v)}</td></tr>" for k, v in rows.items())
     bins = q.calibration.bins.to_html(index=False, float_format="{:,.3g}".format)
     return f"<table><caption>Signal quality</caption>{body}</table>{bins if len(q.labels) else ''}"
+
+# %% ../nbs/32_signal_quality.ipynb #93814a8e
+def figures(q: SignalQuality) -> dict[str, float | int | str | None]:
+    "The plain numbers, in order."
+    rate, score, credit = q.hit_rate, q.calibration, q.sources
+    row: dict[str, float | int | str | None] = {
+        "start": q.period[0],
+        "end": q.period[1],
+        **{name: getattr(q, name) for name in ("horizon", "threshold", "asked", "ambiguous")},
+        **{f"signals_{name}": n for name, n in q.outcomes.items()},
+        **{f"hit_rate_{f.name}": getattr(rate, f.name) for f in fields(rate)},
+        **{
+            name: getattr(q, name)
+            for name in ("break_even", "needed", "risk", "gain", "cost", "expected")
+        },
+        **dict(zip(("net", "net_low", "net_high"), q.net, strict=True)),
+        "always_long": q.always_long[0],
+        **{name: getattr(score, name) for name in (*PARTS, "auc")},
+        **{f"adds_{name}": float(x) for name, x in credit["adds"].items()},
+        **{f"coverage_{name}": float(x) for name, x in credit["coverage"].items()},
+    }
+    for name, value in row.items():
+        if isinstance(value, float):
+            row[name] = float(f"{value:.10g}") + 0.0 if math.isfinite(value) else None
+    return row
