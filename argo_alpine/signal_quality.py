@@ -240,7 +240,7 @@ def crowding(
         return math.nan
     return float(max(long_run(by_bar(hits - share, bars), lag) / alone, 1.0))
 
-# %% ../nbs/32_signal_quality.ipynb #ae6040d3
+# %% ../nbs/32_signal_quality.ipynb #1c3c7a27
 def spoken(value: float, unit: str = "", digits: int = 1) -> str:
     "A number for people; NaN says so."
     text = f"{value:,.{digits}f}{unit}".replace("-", "\N{MINUS SIGN}")
@@ -268,7 +268,7 @@ class Share(Value):
     def _repr_html_(self) -> str:
         return f"<table><tr><th>Share</th><td>{self.text}</td></tr></table>"
 
-
+# %% ../nbs/32_signal_quality.ipynb #cb059b9a
 def share_of(
     hits: NDArray[np.bool_],
     bars: Ints,
@@ -284,7 +284,7 @@ def share_of(
     low, high = score_intervals(np.array([share]), np.array([effective]))
     return Share(share, n, effective, float(low[0]), float(high[0]))
 
-# %% ../nbs/32_signal_quality.ipynb #815b5ed0
+# %% ../nbs/32_signal_quality.ipynb #b33b5d64
 STEPS = 10_001
 
 
@@ -320,7 +320,7 @@ def squares(counts: Ints) -> int:
         total += counts[c, 1] * (10_000 - c) ** 2 + counts[c, 0] * c**2
     return total
 
-# %% ../nbs/32_signal_quality.ipynb #88261652
+# %% ../nbs/32_signal_quality.ipynb #6de32374
 @compiled
 def pool_neighbours(counts: Ints) -> tuple[Ints, Ints, Ints]:  # first confidence, n, hits
     "Blocks of confidences whose hit rates rise, by pool-adjacent-violators."
@@ -336,7 +336,7 @@ def pool_neighbours(counts: Ints) -> tuple[Ints, Ints, Ints]:  # first confidenc
         k += 1
     return first[:k], n[:k], hits[:k]
 
-# %% ../nbs/32_signal_quality.ipynb #a2d1fadb
+# %% ../nbs/32_signal_quality.ipynb #252d4564
 def framed(value: Any) -> str:
     "A value as a table, its frames below."
     pairs = [(f.name, getattr(value, f.name)) for f in fields(value)]
@@ -367,7 +367,7 @@ class Calibration(Value):
     def _repr_html_(self) -> str:
         return framed(self)
 
-
+# %% ../nbs/32_signal_quality.ipynb #5f9d8e0f
 def bins_of(counts: Ints, width: int) -> pd.DataFrame:
     "Hit rates by confidence, plain Wilson intervals; no rate for fewer than thirty signals."
     if width < 1 or 10_000 % width:
@@ -385,7 +385,7 @@ def bins_of(counts: Ints, width: int) -> pd.DataFrame:
     counted = {"n": n.astype(int), "hits": hits.astype(int)}
     return pd.DataFrame({**table, **counted, "share": share, "low": low, "high": high})
 
-# %% ../nbs/32_signal_quality.ipynb #0c989188
+# %% ../nbs/32_signal_quality.ipynb #44cf3cef
 def quality_of(
     confidences: Ints,  # (n,) hundredths of a percent
     hits: NDArray[np.bool_],  # (n,)
@@ -409,7 +409,7 @@ def quality_of(
     parts = (score, score - best, average - best, average, auc)
     return Calibration(n, good, *parts, bins_of(counts, width))
 
-# %% ../nbs/32_signal_quality.ipynb #1ad06048
+# %% ../nbs/32_signal_quality.ipynb #c9e77e00
 @compiled
 def forward(open: Floats, close: Floats, k: int) -> Floats:
     "Return from the next open to the close of the symbol's k-th bar after this one; NaN: not known."
@@ -431,7 +431,7 @@ def mean_of(values: Floats, bars: Ints, lag: int) -> tuple[float, float, float]:
     error = math.sqrt(long_run(by_bar(values - middle, bars), lag)) / len(values)
     return middle, middle - WIDE * error, middle + WIDE * error
 
-# %% ../nbs/32_signal_quality.ipynb #3f877c30
+# %% ../nbs/32_signal_quality.ipynb #45978524
 def horizon_curve(
     labels: NDArray[np.void],  # LABEL
     prices: Prices,
@@ -452,7 +452,7 @@ def horizon_curve(
     columns = ["k", "n", "mean", "low", "high", "right", "drift"]
     return pd.DataFrame(rows, columns=columns).set_index("k")
 
-# %% ../nbs/32_signal_quality.ipynb #cb2f21ef
+# %% ../nbs/32_signal_quality.ipynb #3f203167
 def shapley(
     values: Floats,  # (..., 2**n) of every coalition; bit i of the index: player i is in it
 ) -> Floats:  # (..., n)
@@ -467,7 +467,7 @@ def shapley(
                 out[..., i] += share * (values[..., without | 1 << i] - values[..., without])
     return out
 
-
+# %% ../nbs/32_signal_quality.ipynb #8a1061ef
 @compiled
 def coalition_gains(
     directions: NDArray[np.int16],  # (n_bars, n_symbols, n_sources)
@@ -494,7 +494,7 @@ def coalition_gains(
                 carried[coalition] += side != 0
     return worth, carried
 
-# %% ../nbs/32_signal_quality.ipynb #01b44ae6
+# %% ../nbs/32_signal_quality.ipynb #869f0931
 @dataclass(frozen=True, slots=True, eq=False)
 class Credit(Value):
     "What each source added to what the elections were worth, in basis points."
@@ -534,7 +534,7 @@ def credit_of(
     total = float(worth[:, -1].sum() - worth[:, 0].sum())
     return Credit(pd.DataFrame(columns, pd.Index(names, name="source")), pd.DataFrame(table), total)
 
-# %% ../nbs/32_signal_quality.ipynb #c53d4611
+# %% ../nbs/32_signal_quality.ipynb #0d62cd88
 def sources_of(run: Backtest, lag: int) -> pd.DataFrame:
     "By source: asked, voted, coverage, beside, agreed, agreement and its interval."
     if run.log is None:
@@ -552,7 +552,7 @@ def sources_of(run: Backtest, lag: int) -> pd.DataFrame:
     names = [*columns, "agreement_low", "agreement_high"]
     return pd.DataFrame(rows, pd.Index(SOURCES, name="source"), names)
 
-# %% ../nbs/32_signal_quality.ipynb #09808aac
+# %% ../nbs/32_signal_quality.ipynb #b3d92842
 @compiled
 def phases(
     closes: Floats,  # (n,) of the market, finite
@@ -589,7 +589,7 @@ def weather(
             out[t] = 3 * below // (memory + 1)
     return out
 
-# %% ../nbs/32_signal_quality.ipynb #133fd90a
+# %% ../nbs/32_signal_quality.ipynb #172ab5be
 def market_of(close: Floats) -> Floats:
     "All symbols as one: the compounded mean of their returns, those without a bar left out."
     filled = pd.DataFrame(close).ffill()
@@ -634,7 +634,7 @@ def groups_of(
     columns = ["n", "share", "low", "high", "needed", "net", "net_low", "net_high"]
     return pd.DataFrame(rows, pd.MultiIndex.from_tuples(sets, names=["by", "group"]), columns)
 
-# %% ../nbs/32_signal_quality.ipynb #da68dd29
+# %% ../nbs/32_signal_quality.ipynb #49be415f
 @dataclass(frozen=True, slots=True, eq=False)
 class SignalQuality(Value):
     "What a policy's signals were worth, apart from money. Hypothetical."
@@ -666,7 +666,7 @@ class SignalQuality(Value):
     def _repr_html_(self) -> str:
         return quality_table(self)
 
-# %% ../nbs/32_signal_quality.ipynb #23ccdc2c
+# %% ../nbs/32_signal_quality.ipynb #417d005c
 def ended(labels: NDArray[np.void]) -> NDArray[np.void]:
     "The labels that have an outcome: reached a leg, or ran out of time."
     return labels[(labels["outcome"] >= HIT) & (labels["outcome"] <= EXPIRED)]
@@ -694,7 +694,7 @@ def bins_with_overlap(done: NDArray[np.void], bins: pd.DataFrame, lag: int) -> p
     named = {name: [getattr(w, name) for w in wide] for name in ("effective", "low", "high")}
     return bins.assign(**named)
 
-# %% ../nbs/32_signal_quality.ipynb #f764026a
+# %% ../nbs/32_signal_quality.ipynb #4d49e991
 def signal_quality(
     bars: Bars,
     policy: Policy | None = None,  # none: the defaults
@@ -715,7 +715,7 @@ def signal_quality(
         )
     return assessed(run, bars, labels_of(run, bars, horizon), horizon, width)
 
-# %% ../nbs/32_signal_quality.ipynb #de048a66
+# %% ../nbs/32_signal_quality.ipynb #b17695a2
 def bracket_figures(labels: NDArray[np.void], lag: int) -> dict[str, Any]:
     "What the brackets brought: the numbers of the signals that ended."
     done = ended(labels)
@@ -745,7 +745,7 @@ def excess(prices: Prices, k: int, first: int) -> Floats:  # from the first deci
     known = (~np.isnan(after)).sum(axis=0)
     return np.asarray(after - np.nansum(after, axis=0) / np.where(known, known, 1))
 
-# %% ../nbs/32_signal_quality.ipynb #0f4fc412
+# %% ../nbs/32_signal_quality.ipynb #0e878c8f
 def assessed(
     run: Backtest,  # with its log
     bars: Bars,  # all that went into it
@@ -777,7 +777,7 @@ def assessed(
         why_empty=why_empty(labels, horizon),
     )
 
-# %% ../nbs/32_signal_quality.ipynb #25725b45
+# %% ../nbs/32_signal_quality.ipynb #2338ef6b
 PARTS = ("brier", "miscalibration", "discrimination", "uncertainty")
 
 
@@ -802,7 +802,7 @@ def quality_table(q: SignalQuality) -> str:
     bins = q.calibration.bins.to_html(index=False, float_format="{:,.3g}".format)
     return f"<table><caption>Signal quality</caption>{body}</table>{bins if len(q.labels) else ''}"
 
-# %% ../nbs/32_signal_quality.ipynb #93814a8e
+# %% ../nbs/32_signal_quality.ipynb #1c0c478d
 def figures(q: SignalQuality) -> dict[str, float | int | str | None]:
     "The plain numbers, in order."
     rate, score, credit = q.hit_rate, q.calibration, q.sources
