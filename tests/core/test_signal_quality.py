@@ -1,5 +1,6 @@
 """A label is late and never changes, a score is exact, and credit adds up."""
 
+import json
 import math
 from dataclasses import replace
 from datetime import date
@@ -15,7 +16,7 @@ from sklearn.calibration import calibration_curve
 from sklearn.isotonic import IsotonicRegression
 from sklearn.metrics import brier_score_loss, roc_auc_score
 
-from argo_alpine import metrics, signal_quality
+from argo_alpine import metrics, plots, signal_quality
 from argo_alpine.backtest import backtest
 from argo_alpine.bars import Bars, load
 from argo_alpine.domain import (
@@ -28,9 +29,19 @@ from argo_alpine.domain import (
 from argo_alpine.engine import Policy
 from argo_alpine.fills import FillPolicy
 from argo_alpine.indicators import fold, fresh
+from argo_alpine.scores import (
+    FLOOR,
+    crowding,
+    mean_of,
+    pool_neighbours,
+    quality_of,
+    score_intervals,
+    shapley,
+    share_of,
+    tally,
+)
 from argo_alpine.signal_quality import (
     EXPIRED,
-    FLOOR,
     HIT,
     LABEL,
     OUTCOMES,
@@ -40,22 +51,14 @@ from argo_alpine.signal_quality import (
     Prices,
     coalition_gains,
     credit_of,
-    crowding,
     forward,
     groups_of,
     label_all,
     labels_of,
     leave,
-    mean_of,
     phases,
-    pool_neighbours,
     prices_of,
-    quality_of,
     ranges,
-    score_intervals,
-    shapley,
-    share_of,
-    tally,
     weather,
 )
 from argo_alpine.signal_quality import (
@@ -749,3 +752,85 @@ def test_a_group_of_few_has_a_count_and_no_rate():
     done = labels[np.isin(labels["outcome"], [HIT, STOPPED, EXPIRED])][: FLOOR - 1]
     table = groups_of(done, prices_of(bars, bars.symbols), bars.symbols, 16)
     assert table[["share", "net"]].isna().all(axis=None) and table["n"].max() < FLOOR
+
+
+# What a signal is held against, and what is said of it
+
+
+def test_an_expired_signal_leaves_at_its_close_and_pays_for_it():
+    rows = np.array([[100.0, 100, 100, 100], [100, 102, 99, 101]])
+    prices = Prices(
+        DAY * np.arange(2), *(np.ascontiguousarray(rows[:, i : i + 1]) for i in range(4))
+    )
+    dear = numbers(replace(FREE, slippage_bps=100.0))
+    told = {side: leave(0, 0, side, (np.nan, np.nan), 1, prices, dear) for side in (1, -1)}
+    assert all(t[0] == EXPIRED and t[2] == 101.0 for t in told.values())
+    assert told[1][3] < 101.0 < told[-1][3]
+
+
+def test_the_yardstick_is_a_long_on_every_bar_with_the_same_bracket():
+    bars = a_market(21, 300)
+    run = backtest(bars, EAGER, keep_log=True)
+    every, signals = labels_of(run, bars, 8, every=True), labels_of(run, bars, 8)
+    assert len(every) == bars.close.size and (every["side"] == 1).all()
+    place = {(r["bar"], r["symbol"]): r for r in every}
+    for row in signals[signals["side"] > 0]:
+        assert all(
+            np.array_equal(row[w], place[row["bar"], row["symbol"]][w], equal_nan=w in WORDS[2::2])
+            for w in WORDS
+        )
+
+
+def test_what_was_needed_is_the_break_even_where_nothing_expires_or_jumps():
+    "One market of one price but for the legs: then the hit rate needed is p*."
+    draw = np.random.default_rng(4)
+    done = np.zeros(200, LABEL)
+    won = draw.random(200) < 0.4
+    done["outcome"], done["risk"], done["gain"], done["cost"] = (
+        np.where(won, HIT, STOPPED),
+        0.03,
+        0.05,
+        0.001,
+    )
+    done["net"] = np.where(won, 0.05, -0.03) - 0.001
+    assert signal_quality.needed(done) == pytest.approx((0.03 + 0.001) / 0.08, abs=1e-12)
+
+
+def test_the_plain_numbers_are_json_and_say_null_for_what_is_not_defined():
+    told = signal_quality.figures(judge(a_market(18, 70), a_policy(threshold=99.0)))
+    assert json.loads(json.dumps(told, allow_nan=False)) == told
+    assert told["hit_rate_share"] is None and told["auc"] is None
+
+
+QUALITY = judge(a_market(22, 400), EAGER)
+PICTURES = {
+    "rates": plots.rate_dots(QUALITY.groups),
+    "reliability": plots.reliability(QUALITY.calibration.bins, QUALITY.needed),
+    "horizon": plots.horizon_band(QUALITY.curve),
+    "credit": plots.credit_dots(QUALITY.sources, "bps"),
+}
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_every_picture_of_signals_names_its_axes_and_has_no_title(name):
+    fig = PICTURES[name]
+    assert fig.layout.xaxis.title.text and fig.layout.yaxis.title.text
+    assert fig.layout.title.text is None and "uid" not in fig.to_json()
+
+
+def test_a_dot_stands_between_its_ends():
+    arms = PICTURES["rates"].data[0].error_x
+    known = ~np.isnan(arms.array)
+    assert known.any()
+    assert (arms.array[known] >= 0).all() and (arms.arrayminus[known] >= 0).all()
+
+
+triples = st.tuples(st.floats(-100, 100), st.floats(0, 50), st.floats(0, 50)).map(
+    lambda x: (x[0], x[0] - x[1], x[0] + x[2])
+)
+
+
+@given(st.integers(0, 10_000), triples, st.floats(-100, 100))
+def test_praise_needs_many_signals_a_gain_beyond_luck_and_beyond_the_drift(n, net, drift):
+    text = plots.signal_verdict(n, (0.4, 0.3, 0.5), 0.39, net, drift)
+    assert ("look further" in text) == (n >= FLOOR and net[1] > 0 and net[1] > drift)
