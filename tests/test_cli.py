@@ -13,6 +13,7 @@ import pytest
 from argo_alpine.fills import FillPolicy
 from argo_alpine.risk import RiskPolicy
 from services import cli
+from services.common import reports
 
 ROOT = Path(__file__).parents[1]
 COMMANDS = ["bars", "backtest", "report", "lab"]
@@ -133,7 +134,7 @@ def test_an_unknown_option_of_a_report_is_answered_with_those_it_has(run):
 def test_a_report_that_is_not_there_or_a_value_of_the_wrong_type_is_exit_code_one(run):
     assert run("report", "nothing")[::2] == (
         1,
-        "argo-alpine: no report 'nothing': there are backtest\n",
+        f"argo-alpine: no report 'nothing': there are {', '.join(reports.names())}\n",
     )
     code, _, err = run("report", "backtest", "--cash", "much")
     assert (code, err) == (1, "argo-alpine: cash must be a float, was 'much'\n")

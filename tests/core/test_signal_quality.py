@@ -1,0 +1,836 @@
+"""A label is late and never changes, a score is exact, and credit adds up."""
+
+import json
+import math
+from dataclasses import replace
+from datetime import date
+from fractions import Fraction
+from itertools import permutations
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.calibration import calibration_curve
+from sklearn.isotonic import IsotonicRegression
+from sklearn.metrics import brier_score_loss, roc_auc_score
+
+from argo_alpine import metrics, plots, signal_quality
+from argo_alpine.backtest import backtest
+from argo_alpine.bars import Bars, load
+from argo_alpine.domain import (
+    InvalidData,
+    InvalidPolicy,
+    Reading,
+    UnavailableData,
+    numbers,
+)
+from argo_alpine.engine import Policy
+from argo_alpine.fills import FillPolicy
+from argo_alpine.indicators import fold, fresh
+from argo_alpine.scores import (
+    FLOOR,
+    crowding,
+    mean_of,
+    pool_neighbours,
+    quality_of,
+    score_intervals,
+    shapley,
+    share_of,
+    tally,
+)
+from argo_alpine.signal_quality import (
+    EXPIRED,
+    HIT,
+    LABEL,
+    OUTCOMES,
+    PENDING,
+    STOPPED,
+    VOID,
+    Prices,
+    coalition_gains,
+    credit_of,
+    forward,
+    groups_of,
+    label_all,
+    labels_of,
+    leave,
+    phases,
+    prices_of,
+    ranges,
+    weather,
+)
+from argo_alpine.signal_quality import (
+    signal_quality as judge,
+)
+
+DAY = 86_400_000_000
+FREE = FillPolicy(slippage_bps=0, spread_bps=0, borrow_pct=0)
+WORDS = ("outcome", "end", "exit", "both", "net")
+
+
+def a_policy(**knobs):
+    base = Policy()
+    return replace(base, consensus=replace(base.consensus, **knobs))
+
+
+EAGER = a_policy(threshold=55.0)
+
+
+def a_market(seed, n_bars=160, symbols=("AAA", "BBB"), gaps=0.0):
+    "A seeded walk on whole cents, with bars missing."
+    draw = np.random.default_rng(seed)
+    shape = (n_bars, len(symbols))
+    close = np.round(100 * np.exp(np.cumsum(draw.normal(0, 0.015, shape), axis=0)), 2)
+    before = np.vstack([close[:1], close[:-1]])
+    open = np.round(before * (1 + draw.normal(0, 0.006, shape)), 2)
+    high = np.round(np.maximum(open, close) + draw.exponential(0.5, shape), 2)
+    low = np.round(np.minimum(open, close) - draw.exponential(0.5, shape), 2)
+    columns = [open, high, low, close, draw.integers(1, 9, shape) * 1e5]
+    missing = draw.random(shape) < gaps
+    for column in columns:
+        column[missing] = np.nan
+    at = 1_262_638_800_000_000 + DAY * np.arange(n_bars, dtype=np.int64)
+    return Bars(symbols, at, *columns, "splits")
+
+
+def cut(bars, n):
+    columns = (bars.open, bars.high, bars.low, bars.close, bars.volume)
+    return Bars(bars.symbols, bars.at[:n], *(column[:n] for column in columns), bars.basis)
+
+
+def spoilt(bars, n):
+    "The same bars up to `n`, then other prices altogether."
+    other = a_market(99, len(bars), bars.symbols)
+    names = ("open", "high", "low", "close", "volume")
+    mixed = (np.vstack([getattr(bars, c)[:n], 3 * getattr(other, c)[n:]]) for c in names)
+    return Bars(bars.symbols, bars.at, *mixed, bars.basis)
+
+
+def labelled(bars, horizon=8, policy=EAGER, costs=None):
+    return labels_of(backtest(bars, policy, costs, keep_log=True), bars, horizon)
+
+
+def same(one, other):
+    return one.tobytes() == other.tobytes()
+
+
+# Labels: late, and then for ever
+
+
+def changes(labels, n_bars, again):
+    """Labels of the full data that a past of `n` bars contradicts, for every n.
+
+    `again(n)` labels what is known after n bars: known there by then, or absent.
+    """
+    wrong = []
+    for n in range(20, n_bars + 1, 7):
+        past = {(r["bar"], r["symbol"]): r for r in again(n)}
+        for row in labels[labels["bar"] < n]:
+            then = past[row["bar"], row["symbol"]]
+            mature = row["end"] >= 0 and row["end"] < n
+            is_kept = same(then, row) if mature else then["outcome"] == PENDING
+            wrong += [] if is_kept else [(n, int(row["bar"]))]
+    return wrong
+
+
+@pytest.mark.parametrize("gaps", [0.0, 0.1])
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_label_is_absent_until_it_matures_and_then_never_changes(seed, gaps):
+    bars = a_market(seed, gaps=gaps)
+    labels = labelled(bars)
+    assert {*labels["outcome"]} >= {HIT, STOPPED, EXPIRED}
+    assert changes(labels, len(bars), lambda n: labelled(cut(bars, n))) == []
+
+
+def test_a_label_that_is_guessed_at_the_end_of_the_data_is_caught():
+    bars = a_market(1)
+
+    def guessed(n):
+        rows = labelled(cut(bars, n))
+        rows["outcome"][rows["outcome"] == PENDING] = EXPIRED
+        return rows
+
+    assert changes(guessed(len(bars)), len(bars), guessed)
+
+
+def test_a_bracket_taken_from_the_whole_sample_is_caught():
+    bars = a_market(1)
+
+    def peeking(n):
+        some = cut(bars, n)
+        wide = replace(EAGER, sizing=replace(EAGER.sizing, stop_pct=100 * some.close.std() / 100))
+        return labelled(some, policy=wide)
+
+    assert changes(peeking(len(bars)), len(bars), peeking)
+
+
+@pytest.mark.parametrize("n", [60, 97, 130])
+def test_garbage_after_maturity_changes_nothing(n):
+    bars = a_market(3)
+    labels, poisoned = labelled(bars), labelled(spoilt(bars, n))
+    mature = labels[(labels["end"] >= 0) & (labels["end"] < n)]
+    kept = {(r["bar"], r["symbol"]): r for r in poisoned}
+    assert len(mature) > 5
+    assert all(same(kept[r["bar"], r["symbol"]], r) for r in mature)
+
+
+def test_a_label_ends_after_it_is_made_and_within_its_horizon():
+    labels = labelled(a_market(4))
+    known = labels[labels["outcome"] != PENDING]
+    assert (known["end"] > known["bar"]).all()
+    assert (known["end"] <= known["bar"] + 8).all()
+    assert (labels["end"][labels["outcome"] == PENDING] == -1).all()
+
+
+def test_the_last_signals_are_pending():
+    bars = a_market(4)
+    labels = labelled(bars, horizon=30)
+    waiting = labels[labels["outcome"] == PENDING]
+    assert len(waiting) and (waiting["bar"] >= len(bars) - 30).all()
+    assert np.isnan(waiting["net"]).all()
+
+
+def test_every_consensus_with_a_side_has_one_label_held_or_not():
+    bars = a_market(5)
+    run = backtest(bars, EAGER, keep_log=True)
+    labels = labels_of(run, bars, 8)
+    assert len(labels) == (run.log["side"] != 0).sum() > len(run.trades)
+
+
+def by_entry(run, bars, labels):
+    "Labels that are known, by symbol and the bar of their entry."
+    known = labels[labels["end"] >= 0]
+    return {(run.bars.symbols[r["symbol"]], int(bars.at[r["bar"] + 1])): r for r in known}
+
+
+def test_the_engines_own_trades_are_found_among_the_labels():
+    bars = load(["AAPL", "IBM"], last=date(2008, 12, 31))
+    run = backtest(bars, keep_log=True)
+    labels = labels_of(run, bars, len(bars))
+    found = by_entry(run, bars, labels)
+    trades = run.trades[run.trades["why"] != "close"]
+    assert len(trades) > 200
+    for trade in trades.itertuples():
+        day = bars.at[np.searchsorted(bars.at, trade.opened.value // 1000, "right")]
+        row = found[trade.symbol, int(day)]
+        assert (OUTCOMES[row["outcome"]], bool(row["both"])) == (trade.why, trade.ambiguous)
+        assert row["exit"] == trade.exit
+        assert row["entry"] == pytest.approx(trade.entry, rel=1e-12)
+        assert bars.at[row["end"]] == trade.closed.value // 1000
+
+
+def test_net_is_what_the_engine_paid_for_one_trade():
+    "A short for weeks: slippage, fees of both ends and interest, to the last digit but rounding."
+    costs = FillPolicy(fee_per_share=0.01, fee_bps=3.0, borrow_pct=9.0)
+    bars = a_market(6, 400)
+    run = backtest(bars, EAGER, costs, cash=1e6, keep_log=True)
+    labels = labels_of(run, bars, len(bars))
+    found = by_entry(run, bars, labels)
+    for trade in run.trades[run.trades["why"] != "close"].itertuples():
+        day = int(np.searchsorted(bars.at, trade.opened.value // 1000, "right"))
+        row = found[trade.symbol, int(bars.at[day])]
+        s = bars.symbols.index(trade.symbol)
+        first, side = bars.open[day, s], 1 if trade.direction == "LONG" else -1
+        days = (bars.at[row["end"]] - bars.at[day]) / DAY
+        interest = 0.09 * days / 365 if side < 0 else 0.0
+        expected = trade.pnl / trade.quantity / first - interest
+        assert row["net"] == pytest.approx(expected, abs=1e-12)
+
+
+def test_multiples_of_the_atr_are_those_the_engine_folds():
+    bars = a_market(7, gaps=0.1)
+    policy = Policy()
+    made = ranges(bars.high, bars.low, bars.close, policy.indicators.atr)
+    states, rings = fresh(2)
+    for t in range(len(bars)):
+        for s in range(2):
+            if bars.close[t, s] == bars.close[t, s]:
+                row = [getattr(bars, c)[t, s] for c in ("high", "low", "close", "volume")]
+                fold(states[s], rings[s], *row, numbers(policy.indicators))
+                np.testing.assert_equal(made[t, s], states[s]["atr"])
+
+
+def mirrored(prices):
+    "Every price p becomes 200 - p: what fell rises. Exact on quarters."
+    o, h, lo, c = prices[1:]
+    return Prices(prices.at, 200 - o, 200 - lo, 200 - h, 200 - c)
+
+
+quarters = st.integers(-30, 30).map(lambda q: q / 4)
+
+
+@given(st.lists(st.tuples(quarters, quarters, quarters, quarters), min_size=2, max_size=12))
+def test_a_mirrored_market_mirrors_the_outcome_of_the_opposite_signal(moves):
+    rows = 100 + np.array(moves)
+    ohlc = (rows[:, :1], rows.max(1, keepdims=True), rows.min(1, keepdims=True), rows[:, 3:])
+    prices = Prices(DAY * np.arange(len(rows)), *(np.ascontiguousarray(x) for x in ohlc))
+    told = leave(0, 0, 1, (97.0, 105.0), 5, prices, numbers(FREE))
+    mirror = leave(0, 0, -1, (103.0, 95.0), 5, mirrored(prices), numbers(FREE))
+    assert (told[0], told[1], told[4]) == (mirror[0], mirror[1], mirror[4])
+    np.testing.assert_equal(told[2], 200 - mirror[2])
+
+
+def one_bar_later(open, high, low, close, legs=(97.0, 105.0)):
+    rows = np.array([[100.0, 100, 100, 100], [open, high, low, close]])
+    prices = Prices(
+        DAY * np.arange(2), *(np.ascontiguousarray(rows[:, i : i + 1]) for i in range(4))
+    )
+    return leave(0, 0, 1, legs, 1, prices, numbers(FREE))
+
+
+def test_a_bar_that_touches_both_legs_is_a_stop_and_counted():
+    assert one_bar_later(100, 106, 96, 100)[::4] == (STOPPED, True)
+    assert one_bar_later(100, 106, 99, 100)[::4] == (HIT, False)
+
+
+def test_an_open_beyond_a_leg_is_no_entry():
+    assert one_bar_later(96, 100, 95, 100)[0] == VOID
+    assert one_bar_later(105, 107, 104, 106)[0] == VOID
+    assert one_bar_later(np.nan, np.nan, np.nan, np.nan)[0] == VOID
+
+
+def test_a_policy_without_a_stop_has_no_break_even_and_says_nothing_else_wrong():
+    policy = replace(EAGER, sizing=replace(EAGER.sizing, stop_pct=0.0))
+    quality = judge(a_market(8, 300), policy, horizon=10)
+    assert quality.outcomes["stop"] == 0 < quality.outcomes["target"]
+    assert math.isnan(quality.break_even)
+
+
+def test_the_order_of_the_symbols_changes_nothing():
+    bars = a_market(9, 300, ("AAA", "BBB", "CCC"))
+    order = [2, 0, 1]
+    columns = (bars.open, bars.high, bars.low, bars.close, bars.volume)
+    turned = Bars(("CCC", "AAA", "BBB"), bars.at, *(c[:, order] for c in columns), "splits")
+    one, other = judge(bars, EAGER), judge(turned, EAGER)
+    assert same(one.labels, other.labels)
+    pd.testing.assert_frame_equal(one.sources, other.sources)
+    pd.testing.assert_frame_equal(one.groups, other.groups)
+
+
+def test_bars_before_the_start_only_warm_up():
+    bars = a_market(10, 300)
+    whole, late = judge(bars, EAGER), judge(bars, EAGER, start=date(2010, 6, 1))
+    begun = whole.labels[whole.labels["bar"] >= len(bars) - late.asked // 2]
+    assert 0 < late.asked < whole.asked
+    assert same(begun, late.labels)
+
+
+# Shares and their intervals
+
+
+@given(st.integers(0, 500), st.integers(1, 500))
+def test_wilsons_interval_is_that_of_metrics(wins, n):
+    wins = min(wins, n)
+    low, high = score_intervals(np.array([wins / n]), np.array([float(n)]))
+    assert (low[0], high[0]) == pytest.approx(metrics.wilson(wins, n), abs=1e-12)
+
+
+def test_no_observations_have_no_interval():
+    assert np.isnan(score_intervals(np.array([np.nan]), np.array([0.0]))).all()
+    assert share_of(np.ones(FLOOR - 1, bool), np.arange(FLOOR - 1), 5).text.endswith(
+        "too few to say"
+    )
+
+
+def test_a_signal_said_twice_in_the_same_bar_is_worth_one():
+    hits = (np.random.default_rng(1).random(500) < 0.4).astype(float)
+    once = crowding(hits, np.arange(500), 0)
+    twice = crowding(np.repeat(hits, 2), np.repeat(np.arange(500), 2), 0)
+    assert once == pytest.approx(1.0, abs=1e-9)
+    assert twice == pytest.approx(2.0, abs=1e-9)
+
+
+def covers(seed, lag, span=10, n=1500):
+    "Whether the interval of a mean of overlapping sums of noise contains the truth, zero."
+    noise = np.random.default_rng(seed).normal(size=n + span)
+    sums = np.convolve(noise, np.ones(span), "valid")[:n]
+    _, low, high = mean_of(sums, np.arange(n), lag)
+    return low <= 0 <= high
+
+
+def test_the_interval_of_overlapping_windows_covers_as_often_as_it_says_and_the_naive_does_not():
+    honest = sum(covers(seed, 20) for seed in range(300))
+    naive = sum(covers(seed, 0) for seed in range(300))
+    assert honest >= 0.90 * 300
+    assert naive < 0.60 * 300
+
+
+# Confidence and hits
+
+histories = st.lists(
+    st.tuples(st.integers(7000, 7040) | st.integers(0, 10_000), st.booleans()),
+    min_size=1,
+    max_size=80,
+)
+
+
+def arrays(history):
+    return np.array([c for c, _ in history]), np.array([h for _, h in history])
+
+
+@given(histories, st.randoms(use_true_random=False))
+def test_the_order_of_the_signals_changes_no_digit(history, random):
+    one, other = (
+        quality_of(*arrays(history)),
+        quality_of(*arrays(random.sample(history, len(history)))),
+    )
+    assert repr(one) == repr(other)
+    pd.testing.assert_frame_equal(one.bins, other.bins)
+
+
+@given(histories)
+def test_pooling_neighbours_is_isotonic_regression(history):
+    confidences, hits = arrays(history)
+    first, n, right = pool_neighbours(tally(confidences, hits)[0])
+    fitted = IsotonicRegression().fit_transform(confidences, hits.astype(float))
+    ours = (right / n)[np.searchsorted(first, confidences, "right") - 1]
+    np.testing.assert_allclose(ours, fitted, atol=1e-12)
+    assert n.sum() == len(hits) and right.sum() == hits.sum()
+    assert (np.diff(right / n) > 0).all()
+
+
+@given(histories)
+def test_the_parts_of_the_score_add_up_exactly(history):
+    confidences, hits = arrays(history)
+    _, n, right = pool_neighbours(tally(confidences, hits)[0])
+    total = len(history)
+    score = sum((Fraction(int(c), 10_000) - int(h)) ** 2 for c, h in history) / total
+    best = sum(Fraction(int(r) * int(m - r), int(m)) for m, r in zip(n, right, strict=True)) / total
+    good = int(hits.sum())
+    average = Fraction(good * (total - good), total**2)
+    told = quality_of(confidences, hits)
+    exact = (score, score - best, average - best, average)
+    assert exact[1] - exact[2] + exact[3] == exact[0]
+    parts = (told.brier, told.miscalibration, told.discrimination, told.uncertainty)
+    assert parts == pytest.approx([float(part) for part in exact], abs=1e-15)
+    assert exact[1] >= 0 and exact[2] >= 0
+
+
+@given(histories)
+def test_score_and_ranking_are_those_of_scikit_learn(history):
+    confidences, hits = arrays(history)
+    told = quality_of(confidences, hits)
+    # given both labels, or scikit-learn guesses which one is a hit
+    score = brier_score_loss(hits.astype(int), confidences / 10_000, labels=[0, 1])
+    assert told.brier == pytest.approx(score, abs=1e-14)
+    if 0 < hits.sum() < len(hits):
+        assert told.auc == pytest.approx(roc_auc_score(hits, confidences), abs=1e-14)
+    else:
+        assert math.isnan(told.auc)
+
+
+def test_bins_are_those_of_scikit_learn_and_pandas():
+    draw = np.random.default_rng(5)
+    confidences = draw.integers(5000, 10_000, 20_000)
+    confidences += confidences % 1000 == 0  # on an edge the two disagree about whose it is
+    hits = draw.random(20_000) < confidences / 10_000
+    bins = quality_of(confidences, hits, width=1000).bins
+    share, claimed = calibration_curve(hits, confidences / 10_000, n_bins=10)
+    np.testing.assert_allclose(bins["share"], share)
+    np.testing.assert_allclose(bins["confidence"] / 100, claimed)
+    counted = pd.Series(hits).groupby(confidences // 1000).agg(["size", "sum"])
+    assert (bins[["n", "hits"]].to_numpy() == counted.to_numpy()).all()
+    assert bins["low"].to_numpy() == pytest.approx(
+        [metrics.wilson(h, n)[0] for h, n in zip(bins["hits"], bins["n"], strict=True)]
+    )
+
+
+def test_few_signals_in_a_bin_have_no_rate():
+    bins = quality_of(np.full(FLOOR - 1, 8000), np.ones(FLOOR - 1, bool)).bins
+    assert bins["n"].item() == FLOOR - 1
+    assert bins[["share", "low", "high"]].isna().all(axis=None)
+
+
+def test_certainty_is_in_the_last_bin():
+    bins = quality_of(np.full(40, 10_000), np.ones(40, bool)).bins
+    assert (bins["from"].item(), bins["to"].item()) == (95.0, 100.0)
+
+
+@pytest.mark.parametrize("dtype", [np.int16, np.int32, np.int64])
+def test_the_width_of_the_numbers_does_not_matter(dtype):
+    confidences = np.arange(5000, 10_001).astype(dtype)
+    hits = confidences % 3 == 0
+    assert repr(quality_of(confidences, hits)) == repr(
+        quality_of(confidences.astype(np.int64), hits)
+    )
+
+
+@pytest.mark.parametrize(
+    ("confidences", "hits", "said"),
+    [
+        ([7500, 10_001], [True, False], "0..10000, was 10001 at 1"),
+        ([-1], [True], "was -1 at 0"),
+        ([0.75], [True], "whole hundredths"),
+        ([7500], [0.5], "whole hundredths"),
+        ([7500], [True, False], "equally long"),
+    ],
+)
+def test_what_is_not_a_confidence_or_a_hit_is_refused(confidences, hits, said):
+    with pytest.raises(InvalidData, match=said):
+        quality_of(np.array(confidences), np.array(hits))
+
+
+def test_a_width_that_leaves_a_remainder_is_refused():
+    with pytest.raises(InvalidPolicy, match="was 300"):
+        quality_of(np.array([7500]), np.array([True]), width=300)
+
+
+def test_a_calibrated_forecaster_is_told_from_a_boaster():
+    draw = np.random.default_rng(6)
+    claimed = draw.integers(5000, 10_001, 50_000)
+    honest = quality_of(claimed, draw.random(50_000) < claimed / 10_000)
+    boaster = quality_of(claimed, draw.random(50_000) < 0.5)
+    assert honest.miscalibration < 0.002 < 0.01 < honest.discrimination
+    assert boaster.discrimination < 0.001 < 0.05 < boaster.miscalibration
+    assert boaster.auc == pytest.approx(0.5, abs=0.01)
+
+
+# Credit
+
+games = (
+    st.integers(1, 4)
+    .flatmap(lambda n: st.lists(st.integers(-1000, 1000), min_size=2**n, max_size=2**n))
+    .map(lambda v: np.array(v, float))
+)
+
+
+def by_orders(values):
+    "The definition: what a player adds on joining, averaged over all orders."
+    n = len(values).bit_length() - 1
+    adds = np.zeros(n)
+    orders = [*permutations(range(n))]
+    for order in orders:
+        coalition = 0
+        for player in order:
+            adds[player] += values[coalition | 1 << player] - values[coalition]
+            coalition |= 1 << player
+    return adds / len(orders)
+
+
+@given(games)
+def test_shapley_is_its_definition_and_efficient(values):
+    adds = shapley(values)
+    assert adds == pytest.approx(by_orders(values), abs=1e-9)
+    assert adds.sum() == pytest.approx(values[-1] - values[0], abs=1e-9)
+
+
+@given(games)
+def test_a_player_who_changes_nothing_gets_exactly_nothing(values):
+    doubled = np.concatenate([values, values])  # the last player's bit changes nothing
+    assert shapley(doubled)[-1] == 0.0
+    assert shapley(doubled)[:-1] == pytest.approx(shapley(values), abs=1e-9)
+
+
+@given(games)
+def test_equal_players_get_equal_shares(values):
+    n = len(values).bit_length() - 1
+    if n < 2:
+        return
+    swap = [c if (c & 1) == (c >> 1 & 1) else c ^ 0b11 for c in range(2**n)]
+    adds = shapley((values + values[swap]) / 2)
+    assert adds[0] == pytest.approx(adds[1], abs=1e-9)
+
+
+def random_votes(seed, n_bars=60, n_symbols=2):
+    draw = np.random.default_rng(seed)
+    shape = (n_bars, n_symbols, 4)
+    directions = draw.integers(-1, 2, shape).astype(np.int16)
+    confidences = draw.integers(5000, 10_001, shape).astype(np.int16)
+    return directions, confidences, draw.integers(-50, 51, shape[:2]).astype(float)
+
+
+RULES = (np.array([4000, 2500, 2000, 1500]), 6000, 4000)
+
+
+@given(st.integers(0, 200))
+@settings(max_examples=25)
+def test_mirrored_votes_mirror_every_coalition(seed):
+    directions, confidences, gains = random_votes(seed)
+    worth, carried = coalition_gains(directions, confidences, gains, RULES)
+    other, also = coalition_gains(-directions, confidences, gains, RULES)
+    assert (worth == -other).all() and (carried == also).all()
+
+
+def test_the_full_coalition_is_the_consensus_of_the_log():
+    bars = a_market(11, 300)
+    run = backtest(bars, EAGER, keep_log=True)
+    gains = np.random.default_rng(0).normal(size=run.log.shape)
+    credit = credit_of(run, gains, 5)
+    side = np.where(run.log["why"] >= 0, run.log["side"], 0)
+    assert credit.coalitions["elections"].iloc[-1] == (side != 0).sum()
+    assert credit.total == pytest.approx(1e4 * (side * gains).sum(), rel=1e-12)
+    assert credit.sources["adds"].sum() == pytest.approx(credit.total, rel=1e-12)
+
+
+def test_a_silent_source_adds_exactly_nothing_and_moves_no_other():
+    directions, confidences, gains = random_votes(1)
+    directions[:, :, 3] = 0
+    worth, _ = coalition_gains(directions, confidences, gains, RULES)
+    assert (shapley(worth)[:, 3] == 0.0).all()
+
+
+def test_two_equal_sources_share_equally():
+    directions, confidences, gains = random_votes(2)
+    directions[:, :, 1], confidences[:, :, 1] = directions[:, :, 0], confidences[:, :, 0]
+    equal = (np.array([2500, 2500, 2500, 2500]), 6000, 2500)
+    adds = shapley(coalition_gains(directions, confidences, gains, equal)[0].sum(axis=0))
+    assert adds[0] == pytest.approx(adds[1], abs=1e-9)
+
+
+def test_gains_that_are_not_known_are_left_out():
+    directions, confidences, gains = random_votes(3)
+    gains[50:] = np.nan
+    short = coalition_gains(directions[:50], confidences[:50], gains[:50], RULES)
+    whole = coalition_gains(directions, confidences, gains, RULES)
+    assert (whole[0][:50] == short[0]).all() and (whole[0][50:] == 0).all()
+    assert (whole[1] == short[1]).all()
+
+
+# Curves and weather
+
+
+def test_a_forward_return_knows_nothing_beyond_its_bar():
+    bars = a_market(12, gaps=0.1)
+    prices, k = prices_of(bars, bars.symbols), 5
+    whole = forward(prices.open, prices.close, k)
+    for n in (40, 90, 140):
+        some = forward(prices.open[:n], prices.close[:n], k)
+        known = ~np.isnan(some)
+        assert (some[known] == whole[:n][known]).all() and np.isnan(some[-k:]).all()
+
+
+def test_a_forward_return_is_from_the_next_open_to_the_kth_close():
+    bars = a_market(13)
+    made = forward(bars.open, bars.close, 3)
+    assert made[:-3] == pytest.approx(bars.close[3:] / bars.open[1:-2] - 1, abs=1e-15)
+
+
+@given(st.integers(0, 1000))
+@settings(max_examples=20)
+def test_the_weather_of_a_day_never_changes(seed):
+    closes = np.exp(np.cumsum(np.random.default_rng(seed).normal(0, 0.02, 400)))
+    whole = weather(closes)
+    assert (whole[:272] == -1).all() and {*whole[272:]} <= {0, 1, 2}
+    assert (weather(closes[:330]) == whole[:330]).all()
+
+
+def test_bull_and_bear_are_hindsight():
+    "The same day is a bull until it is known to have been a bear: so the table says not tradable."
+    closes = np.array([100.0, 130.0, 120.0, 110.0, 104.0, 104.0])
+    assert phases(closes[:4])[2] == 1
+    assert phases(closes)[2] == -1
+    quality = judge(a_market(14, 400), EAGER)
+    assert "market, not tradable" in quality.groups.index.get_level_values("by")
+
+
+@given(st.integers(0, 1000))
+@settings(max_examples=20)
+def test_every_bear_market_falls_by_a_fifth_or_more(seed):
+    closes = np.exp(np.cumsum(np.random.default_rng(seed).normal(0, 0.02, 600)))
+    phase = phases(closes)
+    starts = np.flatnonzero(np.diff(phase) == -2)
+    for start in starts:
+        end = start + 1
+        while end < len(phase) and phase[end] < 0:
+            end += 1
+        assert closes[start + 1 : end].min() <= closes[start] * 0.8 * (1 + 1e-12)
+
+
+def test_each_kind_of_weather_holds_every_signal_once():
+    quality = judge(a_market(15, 400), EAGER)
+    sums = quality.groups.groupby(level="by")["n"].sum()
+    assert (sums == quality.hit_rate.n).all() and len(sums) == 4
+
+
+# The whole
+
+
+def foresight(bars, noise):
+    "Readings that were written after the fact: both say what the next five bars will do."
+    after, draw, readings = forward(bars.open, bars.close, 5), np.random.default_rng(0), []
+    for t, at in enumerate(bars.times):
+        for s, symbol in enumerate(bars.symbols):
+            if not np.isnan(after[t, s]):
+                up = np.sign(after[t, s]) if draw.random() > noise else draw.choice([-1.0, 1.0])
+                said = {"direction": float(up), "confidence": 95.0}
+                mood = {"score": 0.9 * float(up), "authors": 20.0}
+                until = at + pd.Timedelta(days=1)
+                readings.append(Reading("sonar", symbol, at, until, said))
+                readings.append(Reading("x_sentiment", symbol, at, until, mood))
+    return readings
+
+
+WIDE_AWAKE = {"massive": 1000, "alpha_vantage": 1000, "x_sentiment": 4000, "sonar": 4000}
+
+
+def test_a_leak_in_the_readings_is_seen():
+    "Sources that know the future win far beyond break-even, and Shapley says which ones."
+    bars = a_market(16, 500)
+    policy = a_policy(weights=WIDE_AWAKE, threshold=60.0)
+    leaky = judge(bars, policy, readings=foresight(bars, 0.0), horizon=10)
+    blind = judge(bars, policy, readings=foresight(bars, 1.0), horizon=10)
+    assert leaky.hit_rate.low > leaky.break_even and leaky.net[1] > 0
+    assert blind.hit_rate.low < blind.break_even and blind.net[1] < 0
+    assert {*leaky.sources["adds"].nlargest(2).index} == {"x_sentiment", "sonar"}
+    assert (leaky.sources.loc[["x_sentiment", "sonar"], "low"] > 0).all()
+    assert not (blind.sources["low"] > 0).any()
+
+
+def test_sources_that_know_nothing_are_not_thanked_by_name():
+    "Sixteen markets without memory: an interval of 95 % must not find skill in most of them."
+    found = sum(judge(a_market(seed, 300), EAGER, horizon=5).net[1] > 0 for seed in range(16))
+    assert found <= 3
+
+
+def test_the_parts_agree_with_each_other():
+    quality = judge(a_market(17, 400, gaps=0.05), EAGER)
+    done = quality.labels[np.isin(quality.labels["outcome"], [HIT, STOPPED, EXPIRED])]
+    assert quality.calibration.n == quality.hit_rate.n == len(done)
+    assert quality.calibration.bins["n"].sum() == len(done)
+    assert sum(quality.outcomes.values()) == len(quality.labels)
+    assert quality.net[0] == pytest.approx(1e4 * done["net"].mean())
+    p, r, g, c = quality.break_even, quality.risk, quality.gain, quality.cost
+    assert p * g - (1 - p) * r - c == pytest.approx(0.0, abs=1e-15)
+    assert quality.sources["adds"].sum() == pytest.approx(quality.coalitions["worth"].iloc[-1])
+    assert quality.curve["n"].is_monotonic_decreasing
+
+
+def test_nothing_to_judge_is_an_answer_that_says_why():
+    flat = np.full((60, 1), 100.0)
+    bars = Bars(("AAA",), a_market(0, 60).at, flat, flat, flat, flat, flat * 1000, "splits")
+    quality = judge(bars, horizon=5)
+    assert len(quality.labels) == quality.hit_rate.n == 0
+    assert "no consensus had a side" in quality.why_empty
+    assert "no consensus had a side" in quality._repr_html_()
+    assert math.isnan(quality.break_even) and math.isnan(quality.net[0])
+    assert quality.curve["mean"].isna().all() and (quality.sources["adds"] == 0).all()
+
+
+def test_a_horizon_the_data_cannot_answer_is_refused():
+    with pytest.raises(UnavailableData, match="needs more than 160 decided bars"):
+        judge(a_market(0), horizon=160)
+    with pytest.raises(InvalidPolicy, match="was 0"):
+        judge(a_market(0), horizon=0)
+
+
+def test_a_run_without_a_log_is_refused():
+    bars = a_market(0)
+    with pytest.raises(UnavailableData, match="keep_log=True"):
+        labels_of(backtest(bars), bars, 5)
+
+
+def test_what_it_shows_is_safe_and_names_no_rate_of_few():
+    quality = judge(a_market(18, 70, ("<b>AAA",)), EAGER)
+    assert "<b>AAA" not in quality._repr_html_()
+    assert quality.hit_rate.n < FLOOR and "too few to say" in quality._repr_html_()
+
+
+def test_no_figure_of_the_package_is_beyond_its_imports():
+    "Only smaller numbers: not even for the interval that `metrics` has too."
+    assert "metrics" not in vars(signal_quality)
+
+
+def test_labels_take_as_long_as_there_are_signals():
+    "One pass: labelling again is the same to the bit, from rows that were filled with rubbish."
+    bars = a_market(19)
+    labels = labelled(bars)
+    again = np.frombuffer(b"\xff" * labels.nbytes, LABEL).copy()
+    for name in ("bar", "symbol", "side", "confidence"):
+        again[name] = labels[name]
+    prices, costs = prices_of(bars, bars.symbols), numbers(FillPolicy())
+    atrs = ranges(prices.high, prices.low, prices.close, 20)
+    label_all(again, atrs, 8, prices, numbers(EAGER.sizing), costs)
+    for name in WORDS:
+        np.testing.assert_equal(again[name], labels[name])
+
+
+def test_a_group_of_few_has_a_count_and_no_rate():
+    bars = a_market(20, 60)
+    labels = labelled(bars)
+    done = labels[np.isin(labels["outcome"], [HIT, STOPPED, EXPIRED])][: FLOOR - 1]
+    table = groups_of(done, prices_of(bars, bars.symbols), bars.symbols, 16)
+    assert table[["share", "net"]].isna().all(axis=None) and table["n"].max() < FLOOR
+
+
+# What a signal is held against, and what is said of it
+
+
+def test_an_expired_signal_leaves_at_its_close_and_pays_for_it():
+    rows = np.array([[100.0, 100, 100, 100], [100, 102, 99, 101]])
+    prices = Prices(
+        DAY * np.arange(2), *(np.ascontiguousarray(rows[:, i : i + 1]) for i in range(4))
+    )
+    dear = numbers(replace(FREE, slippage_bps=100.0))
+    told = {side: leave(0, 0, side, (np.nan, np.nan), 1, prices, dear) for side in (1, -1)}
+    assert all(t[0] == EXPIRED and t[2] == 101.0 for t in told.values())
+    assert told[1][3] < 101.0 < told[-1][3]
+
+
+def test_the_yardstick_is_a_long_on_every_bar_with_the_same_bracket():
+    bars = a_market(21, 300)
+    run = backtest(bars, EAGER, keep_log=True)
+    every, signals = labels_of(run, bars, 8, every=True), labels_of(run, bars, 8)
+    assert len(every) == bars.close.size and (every["side"] == 1).all()
+    place = {(r["bar"], r["symbol"]): r for r in every}
+    for row in signals[signals["side"] > 0]:
+        assert all(
+            np.array_equal(row[w], place[row["bar"], row["symbol"]][w], equal_nan=w in WORDS[2::2])
+            for w in WORDS
+        )
+
+
+def test_what_was_needed_is_the_break_even_where_nothing_expires_or_jumps():
+    "One market of one price but for the legs: then the hit rate needed is p*."
+    draw = np.random.default_rng(4)
+    done = np.zeros(200, LABEL)
+    won = draw.random(200) < 0.4
+    done["outcome"], done["risk"], done["gain"], done["cost"] = (
+        np.where(won, HIT, STOPPED),
+        0.03,
+        0.05,
+        0.001,
+    )
+    done["net"] = np.where(won, 0.05, -0.03) - 0.001
+    assert signal_quality.needed(done) == pytest.approx((0.03 + 0.001) / 0.08, abs=1e-12)
+
+
+def test_the_plain_numbers_are_json_and_say_null_for_what_is_not_defined():
+    told = signal_quality.figures(judge(a_market(18, 70), a_policy(threshold=99.0)))
+    assert json.loads(json.dumps(told, allow_nan=False)) == told
+    assert told["hit_rate_share"] is None and told["auc"] is None
+
+
+QUALITY = judge(a_market(22, 400), EAGER)
+PICTURES = {
+    "rates": plots.rate_dots(QUALITY.groups),
+    "reliability": plots.reliability(QUALITY.calibration.bins, QUALITY.needed),
+    "horizon": plots.horizon_band(QUALITY.curve),
+    "credit": plots.credit_dots(QUALITY.sources, "bps"),
+}
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_every_picture_of_signals_names_its_axes_and_has_no_title(name):
+    fig = PICTURES[name]
+    assert fig.layout.xaxis.title.text and fig.layout.yaxis.title.text
+    assert fig.layout.title.text is None and "uid" not in fig.to_json()
+
+
+def test_a_dot_stands_between_its_ends():
+    arms = PICTURES["rates"].data[0].error_x
+    known = ~np.isnan(arms.array)
+    assert known.any()
+    assert (arms.array[known] >= 0).all() and (arms.arrayminus[known] >= 0).all()
+
+
+triples = st.tuples(st.floats(-100, 100), st.floats(0, 50), st.floats(0, 50)).map(
+    lambda x: (x[0], x[0] - x[1], x[0] + x[2])
+)
+
+
+@given(st.integers(0, 10_000), triples, st.floats(-100, 100))
+def test_praise_needs_many_signals_a_gain_beyond_luck_and_beyond_the_drift(n, net, drift):
+    text = plots.signal_verdict(n, (0.4, 0.3, 0.5), 0.39, net, drift)
+    assert ("look further" in text) == (n >= FLOOR and net[1] > 0 and net[1] > drift)
