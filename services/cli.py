@@ -4,20 +4,15 @@
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from services.commands import alpine, dashboard, live, record, run, up
 from services.commands.screen import Json, near, say, show, tell
 
-if TYPE_CHECKING:
-    from argo_alpine.backtest import Backtest
-    from argo_alpine.metrics import Summary
-
 CAVEAT = "Hypothetical results: nobody traded them, and the policy was chosen after the prices."
 STOCKS = "AAPL,IBM,MSFT,GOOG"
-SESSIONS = 252  # trading days in a year
 
 app = typer.Typer(
     add_completion=False,
@@ -167,28 +162,6 @@ def bars(
         raise typer.Exit(1)
 
 
-def summary_of(run: "Backtest") -> "Summary":
-    """A run in numbers."""
-    import numpy as np
-
-    from argo_alpine.metrics import summarise
-    from argo_alpine.sessions import exchange_days
-
-    at = run.bars.at
-    a_day = len(at) / len(np.unique(exchange_days(at)))
-    pnl, fees = run.trades["pnl"].to_numpy(), np.array([run.paid["fees"]])
-    return summarise(run.equity, at, pnl, fees, run.gross, SESSIONS * a_day)
-
-
-def lines_of(summary: "Summary") -> list[tuple[str, str]]:
-    """A summary as names and values, worded as the notebooks word it."""
-    import html
-    import re
-
-    found = re.findall(r"<tr><th>(.*?)</th><td>(.*?)</td></tr>", summary._repr_html_())
-    return [(html.unescape(name), html.unescape(value)) for name, value in found]
-
-
 @app.command()
 def backtest(
     symbols: Annotated[str, typer.Option(help="Which, with commas; see `bars`.")] = STOCKS,
@@ -223,7 +196,7 @@ def backtest(
     from argo_alpine.consensus import ConsensusPolicy
     from argo_alpine.engine import WEIGHTS, Policy
     from argo_alpine.fills import FillPolicy
-    from argo_alpine.metrics import as_json
+    from argo_alpine.metrics import as_json, lines, summary
     from argo_alpine.risk import RiskPolicy
 
     policy = Policy(
@@ -235,18 +208,18 @@ def backtest(
     )
     prices = load(listed(symbols), None, last)
     run = run_backtest(prices, policy=policy, costs=costs, cash=cash, start=first)
-    summary = summary_of(run)
+    found = summary(run)
     halts = [f"{at:%Y-%m-%d}" for at in run.halts]
     if json:
         paid = {name: float(value) for name, value in run.paid.items()}
         about = {"symbols": [*run.bars.symbols], "policy": policy.version, "caveat": CAVEAT}
-        say(about | {"summary": as_json(summary), "paid": paid, "halts": halts})
+        say(about | {"summary": as_json(found), "paid": paid, "halts": halts})
         return
     extra = [("Trades", str(len(run.trades))), ("Halts", ", ".join(halts) or "none")]
     costs_paid = [(f"Paid in {name}", f"{value:,.2f}") for name, value in run.paid.items()]
     known = {name for name, _ in extra}
-    lines = [line for line in lines_of(summary) if line[0] not in known]
-    show(", ".join(run.bars.symbols), ("", ""), [*lines, *costs_paid, *extra])
+    numbers = [line for line in lines(found) if line[0] not in known]
+    show(", ".join(run.bars.symbols), ("", ""), [*numbers, *costs_paid, *extra])
     print(CAVEAT)
 
 
