@@ -75,6 +75,7 @@ def equity_and_drawdown(
     if benchmark is not None:
         held = sample("benchmark", benchmark, len(times))
         fig.add_trace(line(times, held, HELD, GREY), row=1, col=1)
+        fig.update_yaxes(type="log", row=1)  # or the taller curve would flatten the other
     under = line(times, drawdowns(equity) * 100.0, "Drawdown", ORANGE, " %")
     under.update(fill="tozeroy", showlegend=False)
     fig.add_trace(under, row=2, col=1)
@@ -172,7 +173,7 @@ def cost_bars(
         x=["Before costs", *(name.capitalize() for name in paid), "After costs"],
         y=steps,
         measure=["absolute", *("relative" for _ in paid), "total"],
-        text=[f"{value:,.0f}" for value in [*steps[:-1], sum(steps)]],
+        text=[f"{round(value) + 0:,}" for value in [*steps[:-1], sum(steps)]],
         textposition="outside",
         cliponaxis=False,
         increasing={"marker": {"color": BLUE}},
