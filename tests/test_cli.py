@@ -13,9 +13,10 @@ import pytest
 from argo_alpine.fills import FillPolicy
 from argo_alpine.risk import RiskPolicy
 from services import cli
+from services.common import reports
 
 ROOT = Path(__file__).parents[1]
-COMMANDS = ["bars", "backtest", "report", "lab"]
+COMMANDS = ["bars", "backtest", "report", "compare", "lab"]
 HEAVY = {"numpy", "pandas", "numba", "plotly", "papermill", "rich.table", "jupyter_client"}
 
 
@@ -113,6 +114,9 @@ def test_an_unknown_symbol_is_one_sentence_and_exit_code_one(run, command):
         ("report",),
         ("report", "backtest", "--treshold", "80"),
         ("report", "backtest", "80"),
+        ("report", "backtest", "--all"),
+        ("report", "--all", "--cash", "5"),
+        ("compare", "backtest"),
         ("report", "backtest", "--cash"),
         ("lab", "--port", "0"),
     ],
@@ -131,10 +135,10 @@ def test_an_unknown_option_of_a_report_is_answered_with_those_it_has(run):
 
 
 def test_a_report_that_is_not_there_or_a_value_of_the_wrong_type_is_exit_code_one(run):
-    assert run("report", "nothing")[::2] == (
-        1,
-        "argo-alpine: no report 'nothing': there are backtest\n",
-    )
+    code, _, err = run("report", "nothing")
+    known = ", ".join(reports.names())
+    assert (code, err) == (1, f"argo-alpine: no report 'nothing': there are {known}\n")
+    assert "backtest, daily" in known
     code, _, err = run("report", "backtest", "--cash", "much")
     assert (code, err) == (1, "argo-alpine: cash must be a float, was 'much'\n")
 

@@ -237,9 +237,10 @@ def row(report: Rendered) -> str:
     links = f'<a href="{place}/report.html">{html.escape(report.name)}</a>'
     if (report.folder / "report.pdf").is_file():
         links += f' (<a href="{place}/report.pdf">PDF</a>)'
-    *line, verdict = cells(report)
+    *line, code, verdict = cells(report)
     said = "".join(f"<td>{html.escape(cell)}</td>" for cell in line)
-    below = f'<tr class="verdict"><td colspan="{len(HEADS) - 1}">{html.escape(verdict)}</td></tr>'
+    words = html.escape(f"{verdict} Code: {code}.")
+    below = f'<tr class="verdict"><td colspan="{len(line) + 1}">{words}</td></tr>'
     return f"<tr><th>{links}</th>{said}</tr>{below}"
 
 
@@ -255,11 +256,12 @@ def groups(reports: Sequence[Rendered]) -> list[str]:
 
 def index(reports: Sequence[Rendered]) -> str:
     """One page that lists reports, and asks nobody for anything."""
-    heads = "".join(f"<th>{head}</th>" for head in HEADS[:-1])
+    heads = "".join(f"<th>{head}</th>" for head in HEADS[:-2])
     lines = "\n".join(row(report) for report in reports)
     alike = "".join(f"<li>{html.escape(names)}</li>" for names in groups(reports))
     body = (
         "<style>main { max-width: 80rem; } thead th { white-space: normal; } "
+        "footer { display: none; } "
         "tr:has(+ .verdict) > * { border-bottom: 0; padding-bottom: 0; } "
         ".verdict td { white-space: normal; color: var(--quiet); }</style>"
         "<h1>Reports</h1>\n<blockquote><p>Hypothetical results, each with its caveats on its own "
