@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -154,6 +155,24 @@ def test_a_backtest_answers_people_with_a_caveat_and_programs_with_numbers(run):
     assert code == 0
     assert said["summary"]["start"].startswith("2011-01-03")
     assert said["paid"]["slippage"] > 0
+
+
+def test_a_wiped_out_account_is_one_sentence_that_says_when(run, monkeypatch):
+    from argo_alpine import backtest
+
+    def ruined(*prices, **knobs):
+        real = whole(*prices, **knobs)
+        equity = real.equity.copy()
+        equity[7] = -12.5
+        return SimpleNamespace(bars=real.bars, equity=equity, trades=real.trades, paid=real.paid)
+
+    whole = backtest.backtest
+    monkeypatch.setattr(backtest, "backtest", ruined)
+    words = ("backtest", "--symbols", "AAPL", "--from", "2011-01-03", "--to", "2011-12-30")
+    code, out, err = run(*words)
+    assert (code, out) == (1, "")
+    said = "argo-alpine: the account was wiped out at bar 7, 2011-01-12: equity was -12.50"
+    assert said in err and "Traceback" not in err
 
 
 def test_the_command_the_report_and_the_policies_start_from_the_same_numbers():
