@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from services.commands.screen import Json, near, printable, say, show
+from services.commands.screen import Json, near, printable, say, show, tell
 
 if TYPE_CHECKING:
     from services.common.comparison import Comparison, Rendered
@@ -32,7 +32,7 @@ def compare(
     from services.common import comparison, reports
 
     if not names:
-        listed(comparison.found(reports.REPORTS), json)
+        listed(*comparison.there(reports.REPORTS), json)
         return
     if len({*names}) < 2:
         raise typer.BadParameter("name two reports or more, or none to list them")
@@ -40,7 +40,7 @@ def compare(
     say(as_json(found)) if json else side_by_side(found)
 
 
-def listed(found: "list[Rendered]", json: bool) -> None:
+def listed(found: "list[Rendered]", broken: list[str], json: bool) -> None:
     """Every report in a line; the page that lists them is written again."""
     from services.common import comparison, reports
 
@@ -52,13 +52,15 @@ def listed(found: "list[Rendered]", json: bool) -> None:
             | {"manifest": dict(r.manifest), "metrics": dict(r.metrics)}
             for r in found
         ]
-        say({"index": str(index), "reports": rows})
+        say({"index": str(index), "reports": rows, "broken": broken})
         return
     for report in found:
         pairs = zip(comparison.HEADS[1:], comparison.cells(report), strict=True)
         show(report.name, ("", ""), [*pairs, ("Page", near(report.folder / "report.html"))])
     if not found:
         print("No reports yet: argo-alpine report --all")
+    if broken:
+        tell(f"Left out, because they cannot be read: {', '.join(broken)}")
     print(f"They are listed in {near(index)}")
 
 

@@ -60,27 +60,27 @@ def opened(folder: Path) -> Rendered:
     return made
 
 
-def found(folder: Path) -> list[Rendered]:
-    """Every whole report in a folder, by template and name; a broken one is left out."""
-    reports = []
+def there(folder: Path) -> tuple[list[Rendered], list[str]]:
+    """Every whole report in a folder, by template and name; and the names of broken ones."""
+    reports, broken = [], []
     for manifest in sorted(folder.glob("*/manifest.json")):
         if not manifest.parent.name.startswith("."):
             try:
                 reports.append(opened(manifest.parent))
             except (UnavailableData, InvalidData):
-                continue
-    return sorted(reports, key=lambda report: (report.manifest["template"], report.name))
+                broken.append(manifest.parent.name)
+    return sorted(reports, key=lambda report: (report.manifest["template"], report.name)), broken
 
 
 def named(name: str, folder: Path) -> Rendered:
     """A report by its name in `folder`, or by its path. *Raises* `UnavailableData`."""
-    there = {report.name: report for report in found(folder)}
-    if name in there:
-        return there[name]
+    known = {report.name: report for report in there(folder)[0]}
+    if name in known:
+        return known[name]
     if (Path(name) / "manifest.json").is_file():
         return opened(Path(name).absolute())
     raise UnavailableData(
-        f"no report {name!r} in {folder}: there are {', '.join(there) or 'none'}; "
+        f"no report {name!r} in {folder}: there are {', '.join(known) or 'none'}; "
         "name one, or a folder that a report was written to"
     )
 
@@ -254,7 +254,7 @@ def groups(reports: Sequence[Rendered]) -> list[str]:
     return [", ".join(names) for names in same.values() if len(names) > 1]
 
 
-def index(reports: Sequence[Rendered]) -> str:
+def index(reports: Sequence[Rendered], broken: Sequence[str] = ()) -> str:
     """One page that lists reports, and asks nobody for anything."""
     heads = "".join(f"<th>{head}</th>" for head in HEADS[:-2])
     lines = "\n".join(row(report) for report in reports)
@@ -276,6 +276,8 @@ def index(reports: Sequence[Rendered]) -> str:
             "<h2>Which of them compare?</h2>\n<p>Same template, data and period:</p>"
             f"<ul>{alike}</ul><p>Side by side: <code>argo-alpine compare NAME NAME</code></p>"
         )
+    if broken:
+        body += f"<p>Left out, because they cannot be read: {html.escape(', '.join(broken))}.</p>"
     return Template(SHELL.read_text(encoding="utf-8")).substitute(
         title="Reports", body=body, footer="", scripts=""
     )
@@ -284,5 +286,5 @@ def index(reports: Sequence[Rendered]) -> str:
 def write_index(folder: Path) -> Path:
     """List what is in a folder; the page appears whole or not at all."""
     made = folder / f".{INDEX}"
-    made.write_text(index(found(folder)), encoding="utf-8")
+    made.write_text(index(*there(folder)), encoding="utf-8")
     return made.replace(folder / INDEX)

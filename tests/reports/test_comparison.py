@@ -115,8 +115,12 @@ def test_the_list_holds_what_is_whole_and_asks_nobody(folder, run):
     (folder / "one" / "report.pdf").write_bytes(b"%PDF-")
     (folder / "half").mkdir()
     (folder / "half" / "manifest.json").write_text("{}")
-    code, out, _ = run("compare")
+    code, out, err = run("compare")
     assert code == 0 and "half" not in out
+    assert (
+        "cannot be read: half" in err
+        and "cannot be read: half" in (folder / "index.html").read_text()
+    )
     page = (folder / "index.html").read_text()
     links = re.findall(r'href="([^"]*)"', page)
     assert links == ["one/report.html", "one/report.pdf", "t%3Co/report.html"]
