@@ -54,8 +54,8 @@ export: $(READY) ## write argo_alpine/ from nbs/, and clean the notebooks
 	$(B)/nbdev_export
 	$(B)/nbdev_clean
 
-report: $(READY) ## render a report; name another with NAME=walk_forward
-	$(B)/argo-alpine report $(or $(NAME),backtest)
+report: $(READY) ## render every report and the page that lists them; one with NAME=backtest
+	$(B)/argo-alpine report $(or $(NAME),--all)
 
 lab: $(READY) ## open the notebooks in JupyterLab
 	$(B)/argo-alpine lab

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from services.commands import alpine, dashboard, live, record, run, up
+from services.commands import alpine, compare, dashboard, live, record, run, up
 from services.commands.screen import Json, near, say, show, tell
 
 if TYPE_CHECKING:
-    from argo_alpine.backtest import Backtest
-    from argo_alpine.metrics import Summary
+    from pathlib import Path
+
+    from services.common.reports import Tick
 
 CAVEAT = "Hypothetical results: nobody traded them, and the policy was chosen after the prices."
 STOCKS = "AAPL,IBM,MSFT,GOOG"
-SESSIONS = 252  # trading days in a year
 
 app = typer.Typer(
     add_completion=False,
@@ -60,6 +60,7 @@ def entry(
       argo-alpine bars                    what market data is here
       argo-alpine backtest                what the policy would have done with it
       argo-alpine report backtest         the same as a page with pictures
+      argo-alpine compare                 the reports there are, side by side
       argo-alpine lab                     the notebooks it is all made of
 
     \b
@@ -167,28 +168,6 @@ def bars(
         raise typer.Exit(1)
 
 
-def summary_of(run: "Backtest") -> "Summary":
-    """A run in numbers."""
-    import numpy as np
-
-    from argo_alpine.metrics import summarise
-    from argo_alpine.sessions import exchange_days
-
-    at = run.bars.at
-    a_day = len(at) / len(np.unique(exchange_days(at)))
-    pnl, fees = run.trades["pnl"].to_numpy(), np.array([run.paid["fees"]])
-    return summarise(run.equity, at, pnl, fees, run.gross, SESSIONS * a_day)
-
-
-def lines_of(summary: "Summary") -> list[tuple[str, str]]:
-    """A summary as names and values, worded as the notebooks word it."""
-    import html
-    import re
-
-    found = re.findall(r"<tr><th>(.*?)</th><td>(.*?)</td></tr>", summary._repr_html_())
-    return [(html.unescape(name), html.unescape(value)) for name, value in found]
-
-
 @app.command()
 def backtest(
     symbols: Annotated[str, typer.Option(help="Which, with commas; see `bars`.")] = STOCKS,
@@ -223,7 +202,7 @@ def backtest(
     from argo_alpine.consensus import ConsensusPolicy
     from argo_alpine.engine import WEIGHTS, Policy
     from argo_alpine.fills import FillPolicy
-    from argo_alpine.metrics import as_json
+    from argo_alpine.metrics import as_json, lines, summary
     from argo_alpine.risk import RiskPolicy
 
     policy = Policy(
@@ -235,18 +214,18 @@ def backtest(
     )
     prices = load(listed(symbols), None, last)
     run = run_backtest(prices, policy=policy, costs=costs, cash=cash, start=first)
-    summary = summary_of(run)
+    found = summary(run)
     halts = [f"{at:%Y-%m-%d}" for at in run.halts]
     if json:
         paid = {name: float(value) for name, value in run.paid.items()}
         about = {"symbols": [*run.bars.symbols], "policy": policy.version, "caveat": CAVEAT}
-        say(about | {"summary": as_json(summary), "paid": paid, "halts": halts})
+        say(about | {"summary": as_json(found), "paid": paid, "halts": halts})
         return
     extra = [("Trades", str(len(run.trades))), ("Halts", ", ".join(halts) or "none")]
     costs_paid = [(f"Paid in {name}", f"{value:,.2f}") for name, value in run.paid.items()]
     known = {name for name, _ in extra}
-    lines = [line for line in lines_of(summary) if line[0] not in known]
-    show(", ".join(run.bars.symbols), ("", ""), [*lines, *costs_paid, *extra])
+    numbers = [line for line in lines(found) if line[0] not in known]
+    show(", ".join(run.bars.symbols), ("", ""), [*numbers, *costs_paid, *extra])
     print(CAVEAT)
 
 
@@ -275,10 +254,18 @@ def settings(context: typer.Context, words: Sequence[str], known: Iterable[str])
 )
 def report(
     context: typer.Context,
-    template: Annotated[str, typer.Argument(help="Of nbs/reports: backtest.")],
+    template: Annotated[
+        str | None, typer.Argument(metavar="[TEMPLATE]", help="Of nbs/reports, such as backtest.")
+    ] = None,
+    all_: Annotated[
+        bool, typer.Option("--all", help="Every template there is, with its defaults.")
+    ] = False,
     out: Annotated[
         str | None, typer.Option(metavar="DIR", help="Where; else data/reports/TEMPLATE.")
     ] = None,
+    pdf: Annotated[
+        bool, typer.Option("--pdf", help="Print report.pdf as well; needs Chromium.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Run a report and write one page that needs no network.
@@ -287,19 +274,42 @@ def report(
     --from and --to set first and last. A name it does not have is refused with those it has.
     The folder holds report.html, report.ipynb, metrics.json and manifest.json.
 
+    With --all every template is run, each into a folder of its own below DIR; one that fails is
+    named at the end, with exit code 1. data/reports/index.html lists what lies beside it; another
+    --out below data/reports keeps several runs of one template, which `compare` holds side by side.
+
     \b
     Examples:
       argo-alpine report backtest
-      argo-alpine report backtest --symbols AAPL --from 2009-01-01 --out /tmp/aapl
+      argo-alpine report backtest --symbols AAPL --from 2009-01-01 --out data/reports/aapl
+      argo-alpine report backtest --pdf
+      argo-alpine report --all
     """
     from pathlib import Path
 
     from services.common import reports
 
-    known = reports.declared(reports.template(template))
+    if all_ == (template is not None):
+        context.fail(f"name a report, or --all: there are {', '.join(reports.names())}")
+    if all_ and context.args:
+        context.fail(f"--all runs templates with their defaults, without {context.args[0]}")
+    folder = Path(out) if out else None
+    if all_:
+        every_report(folder, pdf, json)
+        return
+    path = reports.template(str(template))
+    known = reports.declared(path)
     given = settings(context, context.args, known)
     values = {name: reports.parsed(known[name], text) for name, text in given.items()}
-    folder = Path(out) if out else None
+    made = reports.render(path.stem, values, folder, ticker(), pdf=pdf)
+    if json:
+        say({"page": str(made.page), "metrics": made.metrics, "manifest": made.manifest})
+    else:
+        print(f"The report is at {near(made.page)}")
+
+
+def ticker() -> "Tick":
+    """Tell each heading once, when its first cell begins."""
     last = ""
 
     def tick(cell: int, of: int, under: str) -> None:
@@ -308,11 +318,36 @@ def report(
             tell(f"  {cell:>3}/{of}  {under}")
         last = under
 
-    made = reports.render(template, values, folder, tick)
+    return tick
+
+
+def every_report(folder: "Path | None", pdf: bool, json: bool) -> None:
+    """Render every template, then the page that lists them; a failure stops only its own."""
+    from argo_alpine.domain import ArgoAlpineError
+    from services.common import comparison, printer, reports
+
+    if pdf:
+        printer.browser()
+    made, failed = [], []
+    for n, name in enumerate(names := reports.names(), 1):
+        tell(f"{name}, report {n} of {len(names)}")
+        out = folder / name if folder else None
+        try:
+            made.append(reports.render(name, {}, out, ticker(), pdf=pdf))
+        except ArgoAlpineError as error:
+            failed.append(str(error))
+    place = (folder or reports.REPORTS).absolute()
+    place.mkdir(parents=True, exist_ok=True)
+    index = comparison.write_index(place)
     if json:
-        say({"page": str(made.page), "metrics": made.metrics, "manifest": made.manifest})
+        pages = {report.manifest["template"]: str(report.page) for report in made}
+        say({"index": str(index), "pages": pages, "failed": failed})
     else:
-        print(f"The report is at {near(made.page)}")
+        print("\n".join(f"The report is at {near(report.page)}" for report in made))
+        print(f"They are listed in {near(index)}")
+    if failed:
+        tell("\n".join(failed))
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -352,6 +387,7 @@ for command in (
     *(run.sandbox, run.argo, live.health, live.account, live.positions, live.signals),
     *(live.sources, record.replay, record.logs),
     *(up.up, alpine.alpine, alpine.user, dashboard.dashboard),
+    compare.compare,
 ):
     app.command()(command)
 

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -16,7 +17,7 @@ from services import cli
 from services.common import reports
 
 ROOT = Path(__file__).parents[1]
-COMMANDS = ["bars", "backtest", "report", "lab"]
+COMMANDS = ["bars", "backtest", "report", "compare", "lab"]
 HEAVY = {"numpy", "pandas", "numba", "plotly", "papermill", "rich.table", "jupyter_client"}
 
 
@@ -114,6 +115,9 @@ def test_an_unknown_symbol_is_one_sentence_and_exit_code_one(run, command):
         ("report",),
         ("report", "backtest", "--treshold", "80"),
         ("report", "backtest", "80"),
+        ("report", "backtest", "--all"),
+        ("report", "--all", "--cash", "5"),
+        ("compare", "backtest"),
         ("report", "backtest", "--cash"),
         ("lab", "--port", "0"),
     ],
@@ -132,10 +136,10 @@ def test_an_unknown_option_of_a_report_is_answered_with_those_it_has(run):
 
 
 def test_a_report_that_is_not_there_or_a_value_of_the_wrong_type_is_exit_code_one(run):
-    assert run("report", "nothing")[::2] == (
-        1,
-        f"argo-alpine: no report 'nothing': there are {', '.join(reports.names())}\n",
-    )
+    code, _, err = run("report", "nothing")
+    known = ", ".join(reports.names())
+    assert (code, err) == (1, f"argo-alpine: no report 'nothing': there are {known}\n")
+    assert "backtest, daily" in known
     code, _, err = run("report", "backtest", "--cash", "much")
     assert (code, err) == (1, "argo-alpine: cash must be a float, was 'much'\n")
 
@@ -151,6 +155,24 @@ def test_a_backtest_answers_people_with_a_caveat_and_programs_with_numbers(run):
     assert code == 0
     assert said["summary"]["start"].startswith("2011-01-03")
     assert said["paid"]["slippage"] > 0
+
+
+def test_a_wiped_out_account_is_one_sentence_that_says_when(run, monkeypatch):
+    from argo_alpine import backtest
+
+    def ruined(*prices, **knobs):
+        real = whole(*prices, **knobs)
+        equity = real.equity.copy()
+        equity[7] = -12.5
+        return SimpleNamespace(bars=real.bars, equity=equity, trades=real.trades, paid=real.paid)
+
+    whole = backtest.backtest
+    monkeypatch.setattr(backtest, "backtest", ruined)
+    words = ("backtest", "--symbols", "AAPL", "--from", "2011-01-03", "--to", "2011-12-30")
+    code, out, err = run(*words)
+    assert (code, out) == (1, "")
+    said = "argo-alpine: the account was wiped out at bar 7, 2011-01-12: equity was -12.50"
+    assert said in err and "Traceback" not in err
 
 
 def test_the_command_the_report_and_the_policies_start_from_the_same_numbers():

@@ -175,7 +175,8 @@ class Page:
             return ""
         from plotly.offline import get_plotlyjs
 
-        config = inert({"responsive": True, "displaylogo": False})
+        # no row of buttons: it hides the legend, and one of its buttons would send the figure away
+        config = inert({"responsive": True, "displaylogo": False, "displayModeBar": False})
         draw = "\n".join(
             f'Plotly.newPlot("plot-{n}", {inert(f["data"])}, {inert(f["layout"])}, {config});'
             for n, f in enumerate(self.figures, 1)

@@ -18,6 +18,8 @@ import argo_alpine
 from argo_alpine import domain
 from argo_alpine.bars import checksums
 from argo_alpine.domain import ArgoAlpineError, Invalid, InvalidPolicy, Unavailable, UnavailableData
+from services.common import printer
+from services.common.comparison import write_index
 from services.common.page import Json, page, text_of
 
 Setting: TypeAlias = str | float | int | bool
@@ -27,6 +29,7 @@ ROOT = Path(argo_alpine.__file__).parents[1]
 TEMPLATES = ROOT / "nbs" / "reports"
 REPORTS = ROOT / "data" / "reports"
 FILES = ("report.ipynb", "report.html", "metrics.json", "manifest.json")
+PDF = "report.pdf"
 TYPES: dict[str, type[Setting]] = {"str": str, "float": float, "int": int, "bool": bool}
 LIBRARIES = ("argo-alpine", "exchange-calendars", "numba", "numpy", "pandas", "papermill", "plotly")
 
@@ -312,10 +315,12 @@ def origin(manifest: Mapping[str, Any]) -> dict[str, object]:
         if at["commit"]
         else "unknown"
     )
+    libraries = ", ".join(f"{k} {v}" for k, v in manifest["libraries"].items() if v)
     return {
         "Template": manifest["template"],
         **{str(key): value for key, value in manifest["parameters"].items()},
         "Code": f"argo-alpine {argo_alpine.__version__}, commit {commit}",
+        "Environment": f"Python {manifest['python']}, {libraries}",
         "Data": ", ".join(f"{k} {v[:12]}" for k, v in manifest["data"].items()) or "none",
         "Numbers": f"metrics.json {manifest['metrics_sha256'][:12]}",
     }
@@ -327,7 +332,7 @@ def check_place(out: Path) -> None:
         return
     there = {path.name for path in out.iterdir()} if out.is_dir() else {out.name}
     manifest = out / "manifest.json"
-    ours = {*FILES, *(json.loads(manifest.read_text())["files"] if manifest.is_file() else ())}
+    ours = {*FILES, PDF, *(json.loads(manifest.read_text())["files"] if manifest.is_file() else ())}
     if strange := sorted(there - ours):
         raise Invalid(f"{out} holds {strange[0]!r}, which no report wrote: name another folder")
 
@@ -351,8 +356,10 @@ def render(
     out: Path | None = None,  # None: data/reports/<name>; replaced as a whole when all went well
     tick: Tick = lambda cell, cells, heading: None,  # told when a cell begins
     templates: Path = TEMPLATES,
+    pdf: bool = False,  # print the page as well; needs a browser
 ) -> Report:
     """Run a report. *Raises* `InvalidPolicy`, `Unavailable`, or what a cell raised."""
+    program = printer.browser() if pdf else ""  # asked before the work, not after it
     path = template(name, templates)
     known = declared(path)
     values = fitted(name, known, parameters)
@@ -368,8 +375,12 @@ def render(
         manifest = manifest_of(name, path, defaults | values, metrics)
         (work / "metrics.json").write_text(text(name, metrics))
         (work / "report.html").write_text(page(notebook, origin(manifest)), encoding="utf-8")
+        if pdf:
+            printer.printed(work / "report.html", work / PDF, program)
         manifest["files"] = sorted({*FILES, *(entry.name for entry in work.iterdir())})
         (work / "manifest.json").write_text(text(name, manifest))
         put(work, out)
     failed(out).unlink(missing_ok=True)
+    if out.parent == REPORTS:
+        write_index(REPORTS)
     return Report(out, metrics, manifest)

@@ -2,14 +2,24 @@
 
 import json
 import math
+from datetime import date
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from scipy import stats
 
 from argo_alpine import metrics
+from argo_alpine.backtest import backtest
+from argo_alpine.bars import Bars, load
 from argo_alpine.domain import InvalidData, InvalidPolicy, InvalidTime
+from argo_alpine.engine import Policy
+from argo_alpine.fills import FillPolicy
+from argo_alpine.risk import RiskPolicy
+from argo_alpine.sessions import exchange_days
+from argo_alpine.sizing import SizingPolicy
 
 DAY = 86_400_000_000
 
@@ -224,6 +234,194 @@ def test_a_summary_is_json_and_the_same_twice(history):
     text = json.dumps(row, allow_nan=False)
     assert json.loads(text) == row
     assert json.dumps(metrics.as_json(summarised(*history))) == text
+
+
+# The same numbers by other means: scipy, pandas, and loops over plain numbers
+
+
+@given(curves)
+def test_the_moments_are_those_of_scipy(equity):
+    r = metrics.returns(equity)
+    assume(r.std() > 1e-6)
+    observed, skew, kurtosis = metrics.shape(r)
+    assert observed == pytest.approx(r.mean() / np.sqrt(np.var(r)), rel=1e-9, abs=1e-12)
+    assert skew == pytest.approx(stats.skew(r), rel=1e-6, abs=1e-6)
+    assert kurtosis == pytest.approx(stats.kurtosis(r, fisher=False), rel=1e-6)
+    assert metrics.volatility(r, 52) == pytest.approx(pd.Series(r).std() * 52**0.5, rel=1e-9)
+    below = pd.Series(r).clip(upper=0).pow(2).mean() ** 0.5
+    if below > 1e-6:
+        assert metrics.sortino(r, 12) == pytest.approx(r.mean() / below * 12**0.5, rel=1e-9)
+
+
+@given(curves)
+def test_moments_known_beforehand_give_the_same_ratios(equity):
+    r = metrics.returns(equity)
+    for ratio in (metrics.sharpe, metrics.sortino, metrics.volatility):
+        assert ratio(metrics.moments(r), 252) == pytest.approx(ratio(r, 252), rel=0, nan_ok=True)
+
+
+@given(curves)
+def test_the_tail_ratio_is_of_numpys_quantiles(equity):
+    r = metrics.returns(equity)
+    high, low = np.quantile(r, 0.95), np.quantile(r, 0.05)
+    assume(abs(low) > 1e-9)
+    expected = high / -low if low < 0 else math.nan
+    assert metrics.tail_ratio(r) == pytest.approx(expected, rel=1e-9, abs=1e-9, nan_ok=True)
+
+
+@given(st.integers(1, 400), st.data(), st.sampled_from([0.8, 0.95, 0.99]))
+def test_wilson_is_scipys(n, data, level):
+    wins = data.draw(st.integers(0, n))
+    ours = metrics.wilson(wins, n, level)
+    theirs = stats.binomtest(wins, n).proportion_ci(level, method="wilson")
+    assert ours == pytest.approx((theirs.low, theirs.high), abs=1e-9)
+
+
+@given(profits)
+def test_trades_are_counted_as_pandas_counts_them(pnl):
+    p = pd.Series(pnl, dtype=float)
+    gained, lost = p[p > 0].sum(), p[p < 0].sum()
+    factor = gained / -lost if lost < 0 else math.nan
+    assert metrics.profit_factor(pnl) == pytest.approx(factor, nan_ok=True)
+    assert metrics.expectancy(pnl) == pytest.approx(p.mean(), abs=1e-9, nan_ok=True)
+    assert metrics.win_rate(pnl).share == pytest.approx((p > 0).mean(), nan_ok=True)
+
+
+@given(histories())
+def test_the_longest_wait_is_the_longest_stretch_below_a_high(history):
+    equity, at = history
+    longest = 0.0
+    for i in range(len(equity)):
+        if any(equity[:i] > equity[i]):
+            continue  # not a high
+        later = [j for j in range(i + 1, len(equity)) if equity[j] >= equity[i]]
+        end = later[0] if later else len(equity) - 1
+        if end > i + 1 or not later:
+            longest = max(longest, (at[end] - at[i]) / DAY)
+    assert metrics.longest_wait(equity, at) == pytest.approx(longest)
+
+
+@given(histories())
+def test_a_page_dates_the_deepest_drawdown_as_pandas_finds_it(history):
+    equity, at = history
+    page = metrics.measure(equity, at, 252)
+    curve = pd.Series(equity, index=pd.to_datetime(at, unit="us", utc=True))
+    depth = curve / curve.cummax() - 1
+    assert page.max_drawdown == depth.min()
+    if depth.min() == 0:
+        assert (page.peak, page.trough, page.recovery) == (None, None, None)
+        return
+    before = curve[: depth.idxmin()]
+    after = curve[depth.idxmin() :]
+    back = after[after >= before.max()]
+    assert page.trough == depth.idxmin()
+    assert page.peak == before[before == before.max()].index[-1]
+    assert page.recovery == (back.index[0] if len(back) else None)
+
+
+@given(histories())
+def test_months_are_those_of_a_resampled_series(history):
+    equity, at = history
+    curve = pd.Series(equity, index=pd.to_datetime(at, unit="us"))
+    ends = curve.resample("ME").last().ffill()
+    growth = (ends / ends.shift(fill_value=equity[0]) - 1) * 100
+    table = metrics.monthly(equity, at)
+    for year, row in table.iterrows():
+        for n, name in enumerate(metrics.MONTHS, 1):
+            if not math.isnan(row[name]):
+                assert row[name] == pytest.approx(growth[f"{year}-{n:02}"].iloc[0], abs=1e-6)
+
+
+# From a run to its numbers
+
+SIZED = {"cash": 10_000.0, "start": date(2009, 1, 2)}
+
+
+@pytest.fixture(scope="module")
+def run():
+    return backtest(load(["AAPL", "IBM"], last=date(2010, 12, 31)), **SIZED)
+
+
+def test_a_run_says_what_its_frames_say(run):
+    seen = metrics.summary(run)
+    r = pd.Series(run.equity).pct_change().dropna()
+    years = (run.bars.times[-1] - run.bars.times[0]) / pd.Timedelta(days=365.25)
+    assert seen.per_year == 252
+    assert seen.n == len(run.equity) - 1
+    assert seen.total_return == pytest.approx(run.equity[-1] / run.equity[0] - 1)
+    assert seen.cagr == pytest.approx((1 + seen.total_return) ** (1 / years) - 1)
+    assert seen.sharpe == pytest.approx(r.mean() / r.std() * 252**0.5)
+    assert seen.exposure == pytest.approx((run.gross / run.equity).mean())
+    assert seen.trades == len(run.trades) > 30
+    assert seen.fees == run.paid["fees"]
+    assert seen.calmar == pytest.approx(seen.cagr / -seen.max_drawdown)
+
+
+def test_what_was_traded_is_every_leg_once(run):
+    bought = (run.trades["quantity"] * (run.trades["entry"] + run.trades["exit"])).sum()
+    held = (run.holdings["quantity"].abs() * run.holdings["price"]).sum()
+    total = metrics.traded(run)
+    assert total.sum() == pytest.approx(bought + held)
+    opened = run.trades["opened"].dt.date.iloc[0]
+    day = run.bars.times.date == opened
+    assert total[: int(day.argmax())].sum() == 0 < total[day][0]
+
+
+def test_a_day_has_as_many_bars_as_the_calendar_says(run):
+    minutes = load(["ES"])
+    assert metrics.bars_a_day(run.bars.at) == 1
+    for at in (run.bars.at, minutes.at, minutes.at[::7] + 10 * DAY):
+        expected = len(at) / len(np.unique(exchange_days(at)))
+        assert metrics.bars_a_day(at) == pytest.approx(expected)
+
+
+def a_short(open_after):
+    """A short of all that is owned, and the open after it: one bar a day from 2024-03-01."""
+    at = metrics.DAY * (19_783 + np.arange(4)) + 21 * 3_600_000_000
+    prices = np.array([100.0, 100.0, open_after, open_after])[:, None]
+    ones = np.ones_like(prices)
+    bars = Bars(("A",), at, prices, prices, prices, prices, 1e6 * ones, "raw")
+    unlimited = RiskPolicy(
+        power_buffer_pct=0.0, daily_loss_pct=100.0, drawdown_pct=100.0, collar_pct=100.0
+    )
+    policy = Policy(risk=unlimited, sizing=SizingPolicy(stop_pct=0.0, target_pct=0.0))
+    free = FillPolicy(slippage_bps=0.0, spread_bps=0.0, borrow_pct=0.0)
+    return backtest(bars, policy, free, targets=-ones, sizes=100.0 * ones)
+
+
+def test_a_wiped_out_account_says_when_and_what_was_left():
+    ruined = a_short(open_after=300.0)
+    assert ruined.equity[2] < 0
+    with pytest.raises(InvalidData, match=r"wiped out at bar 2, 2024-03-03: equity was -1"):
+        metrics.summary(ruined)
+    assert metrics.summary(a_short(open_after=150.0)).max_drawdown == pytest.approx(-0.5)
+
+
+def test_a_run_without_trades_is_a_page_of_reasons():
+    flat = backtest(
+        load(["AAPL"], last=date(2009, 2, 27)),
+        start=date(2009, 1, 2),
+        policy=Policy(risk=RiskPolicy(allowed=("IBM",))),
+    )
+    seen = metrics.summary(flat)
+    words = dict(metrics.lines(seen))
+    assert (seen.trades, seen.total_return, seen.max_drawdown) == (0, 0.0, 0.0)
+    assert words["Growth a year"] == "not defined: under 90 days"
+    assert words["Sharpe"] == "not defined: returns do not vary"
+    assert words["Deepest drawdown from"] == "not defined: it never fell"
+    assert words["Win rate"] == "n = 0: too few to say"
+    assert words["Profit factor"] == "not defined: no trade lost"
+    assert (seen.turnover, seen.exposure) == (0.0, 0.0)
+    assert not any(math.isfinite(x) for x in (seen.cagr, seen.sharpe, seen.expectancy))
+
+
+def test_whatever_is_not_defined_has_a_reason():
+    seen = metrics.summarise(
+        np.full(3, 100.0), DAY * np.arange(3), np.array([]), np.array([]), np.zeros(3), 252
+    )
+    words = metrics.told(seen)
+    assert [k for k, text in words.items() if text == "not defined"] == []
+    assert sum(text.startswith("not defined: ") for text in words.values()) >= 10
 
 
 # Nothing is made up

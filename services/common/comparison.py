@@ -1,0 +1,290 @@
+"""Rendered reports side by side: what differs between them, and a page that lists them."""
+
+import html
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from string import Template
+from typing import Any
+from urllib.parse import quote
+
+from argo_alpine.domain import InvalidData, UnavailableData
+from argo_alpine.metrics import BESIDE, NAMES, PERCENT, Rate, Summary, reading
+from services.common.page import SHELL
+
+INDEX = "index.html"
+PERIOD = ("first", "last", "day")  # parameters that say which time a report is about
+NAN, NONE = float("nan"), "\N{EN DASH}"
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """A report that lies in a folder."""
+
+    name: str
+    folder: Path
+    manifest: Mapping[str, Any]
+    metrics: Mapping[str, Any]
+
+    @property
+    def commit(self) -> str:
+        """The code it was made with, as people cite it."""
+        at = self.manifest["code"]
+        changed = ", changed since" if at["dirty"] else ""
+        return f"{at['commit'][:12]}{changed}" if at["commit"] else "unknown"
+
+    @property
+    def symbols(self) -> str:
+        """What it is about."""
+        said = str(self.manifest["parameters"].get("symbols", ""))
+        return ", ".join(said.replace(",", " ").split())
+
+
+def opened(folder: Path) -> Rendered:
+    """The report in a folder. *Raises* `UnavailableData` for none, `InvalidData` if broken."""
+    try:
+        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+        metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+        made = Rendered(folder.name, folder, manifest, metrics)
+        if not {"template", "parameters", "data"} <= manifest.keys() or not made.commit:
+            raise KeyError("template, parameters, data and code")
+    except FileNotFoundError as error:
+        raise UnavailableData(
+            f"no report in {folder}: {Path(error.filename).name} is missing"
+        ) from (None)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InvalidData(
+            f"the report in {folder} cannot be read ({error}): render it again"
+        ) from (error)
+    return made
+
+
+def there(folder: Path) -> tuple[list[Rendered], list[str]]:
+    """Every whole report in a folder, by template and name; and the names of broken ones."""
+    reports, broken = [], []
+    for manifest in sorted(folder.glob("*/manifest.json")):
+        if not manifest.parent.name.startswith("."):
+            try:
+                reports.append(opened(manifest.parent))
+            except (UnavailableData, InvalidData):
+                broken.append(manifest.parent.name)
+    return sorted(reports, key=lambda report: (report.manifest["template"], report.name)), broken
+
+
+def named(name: str, folder: Path) -> Rendered:
+    """A report by its name in `folder`, or by its path. *Raises* `UnavailableData`."""
+    known = {report.name: report for report in there(folder)[0]}
+    if name in known:
+        return known[name]
+    if (Path(name) / "manifest.json").is_file():
+        return opened(Path(name).absolute())
+    raise UnavailableData(
+        f"no report {name!r} in {folder}: there are {', '.join(known) or 'none'}; "
+        "name one, or a folder that a report was written to"
+    )
+
+
+def parted(values: Iterable[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    """The keys whose values are not all the same, with the values; None where one lacks it."""
+    rows = [*values]
+    keys = dict.fromkeys(key for row in rows for key in row)
+    sides = {key: [row.get(key) for row in rows] for key in keys}
+    return {key: side for key, side in sides.items() if any(v != side[0] for v in side)}
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Reports held against each other; every list is in their order."""
+
+    reports: tuple[Rendered, ...]
+    parameters: Mapping[str, Sequence[Any]]  # those that differ
+    data: Mapping[str, Sequence[Any]]  # digests that differ
+    code: Mapping[str, Sequence[Any]]  # commits, and versions of libraries, that differ
+    metrics: Mapping[str, Sequence[Any]]  # all of them
+
+    @property
+    def obstacles(self) -> list[str]:
+        """Why the numbers do not answer the same question."""
+        templates = [str(report.manifest["template"]) for report in self.reports]
+        period = [key for key in PERIOD if key in self.parameters]
+        said = []
+        if len({*templates}) > 1:
+            said.append(f"not comparable because the templates differ: {', '.join(templates)}")
+        if self.data:
+            said.append(f"not comparable because the data differ: {', '.join(self.data)}")
+        if period:
+            said.append(f"not comparable because the periods differ: {', '.join(period)}")
+        return said
+
+    @property
+    def cautions(self) -> list[str]:
+        """What a reader should know before the first number."""
+        said = []
+        if self.code:
+            said.append(f"made by different code: {', '.join(self.code)}")
+        if changed := [r.name for r in self.reports if r.manifest["code"]["dirty"]]:
+            said.append(f"code was changed after its commit: {', '.join(changed)}")
+        if not self.parameters:
+            said.append("no parameter differs")
+        return said
+
+
+def compared(reports: Sequence[Rendered]) -> Comparison:
+    """What differs between reports, and all their numbers."""
+    numbers = [
+        {k: v for k, v in r.metrics.items() if not isinstance(v, dict | list)} for r in reports
+    ]
+    keys = dict.fromkeys(key for row in numbers for key in row)
+    code = parted(
+        {"commit": r.manifest["code"]["commit"], "python": r.manifest.get("python")}
+        | dict(r.manifest.get("libraries", {}))
+        for r in reports
+    )
+    return Comparison(
+        tuple(reports),
+        parted(r.manifest["parameters"] for r in reports),
+        parted(r.manifest["data"] for r in reports),
+        code,
+        {key: [row.get(key) for row in numbers] for key in keys},
+    )
+
+
+def as_text(key: str, value: Any) -> str:
+    """A metric for people; a benchmark's reads as the strategy's."""
+    if value is None:
+        return NONE
+    if isinstance(value, float):
+        return reading(value, pct=key.removeprefix("benchmark_") in PERCENT)
+    text = str(value)
+    return text[:10] if text[4:5] == "-" and text[10:11] == "T" else text
+
+
+def label(key: str) -> str:
+    """A metric's name for people."""
+    bare = key.removeprefix("benchmark_")
+    name = NAMES.get(bare, bare.replace("_", " ").capitalize())
+    return name if bare == key else f"Benchmark: {name[:1].lower()}{name[1:]}"
+
+
+def in_order(keys: Iterable[str]) -> list[str]:
+    """Metrics as a page has them: the strategy's, then what its template adds, then a benchmark's.
+
+    The ends of an interval and the counts behind a rate stand with what they belong to.
+    """
+    places = {field.name: n for n, field in enumerate(fields(Summary))}
+    bare = {key: key.removeprefix("benchmark_") for key in keys if key != "verdict"}
+    shown = [key for key in bare if bare[key] not in BESIDE]
+    return sorted(
+        shown, key=lambda key: (bare[key] != key, places.get(bare[key], len(places)), bare[key])
+    )
+
+
+def said(report: Rendered, key: str) -> str:
+    """A metric of a report for people, with its interval."""
+    m, bare = report.metrics, key.removeprefix("benchmark_")
+    if key not in m or m[key] is None:
+        return NONE
+    if bare == "sharpe":
+        return reading(number(m, key), number(m, f"{key}_low"), number(m, f"{key}_high"))
+    if key == "win_rate":
+        return won(m)
+    return as_text(key, m[key])
+
+
+def won(metrics: Mapping[str, Any]) -> str:
+    """The win rate with its interval and count; too few trades are a count."""
+    share, low, high = (number(metrics, key) for key in ("win_rate", "win_low", "win_high"))
+    return Rate(share, int(metrics["trades"]), low, high).text if "trades" in metrics else NONE
+
+
+HEADS = (
+    *("Report", "Template", "Symbols", "Data end", "Return", "Growth a year", "Sharpe [95 %]"),
+    *("Deepest drawdown", "Trades won [95 %]", "Code", "Verdict"),
+)
+
+
+def number(metrics: Mapping[str, Any], key: str) -> float:
+    """A metric as a number; NaN for one that is missing, or is none."""
+    value = metrics.get(key)
+    return float(value) if isinstance(value, int | float) else NAN
+
+
+def cells(report: Rendered) -> tuple[str, ...]:
+    """A report in one line, from its template on."""
+    m = report.metrics
+
+    def told(key: str, low: str = "", high: str = "", pct: bool = False) -> str:
+        return reading(number(m, key), number(m, low), number(m, high), pct) if key in m else NONE
+
+    return (
+        str(report.manifest["template"]),
+        report.symbols or NONE,
+        str(m.get("end") or report.manifest["parameters"].get("last") or NONE)[:10],
+        told("total_return", pct=True),
+        told("cagr", pct=True),
+        told("sharpe", "sharpe_low", "sharpe_high"),
+        told("max_drawdown", pct=True),
+        won(m) if "win_rate" in m else NONE,
+        report.commit,
+        str(m.get("verdict") or NONE),
+    )
+
+
+def row(report: Rendered) -> str:
+    """A line of the index: the page and the PDF are links."""
+    place = quote(report.folder.name)
+    links = f'<a href="{place}/report.html">{html.escape(report.name)}</a>'
+    if (report.folder / "report.pdf").is_file():
+        links += f' (<a href="{place}/report.pdf">PDF</a>)'
+    *line, code, verdict = cells(report)
+    said = "".join(f"<td>{html.escape(cell)}</td>" for cell in line)
+    words = html.escape(f"{verdict} Code: {code}.")
+    below = f'<tr class="verdict"><td colspan="{len(line) + 1}">{words}</td></tr>'
+    return f"<tr><th>{links}</th>{said}</tr>{below}"
+
+
+def groups(reports: Sequence[Rendered]) -> list[str]:
+    """Which reports answer the same question, in sentences."""
+    same: dict[str, list[str]] = {}
+    for report in reports:
+        period = [report.manifest["parameters"].get(k) for k in PERIOD]
+        question = json.dumps([report.manifest["template"], report.manifest["data"], period])
+        same.setdefault(question, []).append(report.name)
+    return [", ".join(names) for names in same.values() if len(names) > 1]
+
+
+def index(reports: Sequence[Rendered], broken: Sequence[str] = ()) -> str:
+    """One page that lists reports, and asks nobody for anything."""
+    heads = "".join(f"<th>{head}</th>" for head in HEADS[:-2])
+    lines = "\n".join(row(report) for report in reports)
+    alike = "".join(f"<li>{html.escape(names)}</li>" for names in groups(reports))
+    body = (
+        "<style>main { max-width: 80rem; } thead th { white-space: normal; } "
+        "footer { display: none; } "
+        "tr:has(+ .verdict) > * { border-bottom: 0; padding-bottom: 0; } "
+        ".verdict td { white-space: normal; color: var(--quiet); }</style>"
+        "<h1>Reports</h1>\n<blockquote><p>Hypothetical results, each with its caveats on its own "
+        "page. Numbers of different templates, data or periods do not compare.</p></blockquote>\n"
+        f'<div class="output"><table><thead><tr>{heads}</tr></thead><tbody>{lines}</tbody></table>'
+        "</div>"
+    )
+    if not reports:
+        body = "<h1>Reports</h1>\n<p>None yet: <code>argo-alpine report --all</code></p>"
+    if alike:
+        body += (
+            "<h2>Which of them compare?</h2>\n<p>Same template, data and period:</p>"
+            f"<ul>{alike}</ul><p>Side by side: <code>argo-alpine compare NAME NAME</code></p>"
+        )
+    if broken:
+        body += f"<p>Left out, because they cannot be read: {html.escape(', '.join(broken))}.</p>"
+    return Template(SHELL.read_text(encoding="utf-8")).substitute(
+        title="Reports", body=body, footer="", scripts=""
+    )
+
+
+def write_index(folder: Path) -> Path:
+    """List what is in a folder; the page appears whole or not at all."""
+    made = folder / f".{INDEX}"
+    made.write_text(index(*there(folder)), encoding="utf-8")
+    return made.replace(folder / INDEX)

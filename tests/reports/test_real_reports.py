@@ -1,0 +1,68 @@
+"""The real templates over a short period: the same bytes twice, others when asked otherwise."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from argo_alpine.domain import UnavailableData
+from services.common.reports import render
+
+ROOT = Path(__file__).parents[2]
+SHORT = {"symbols": "AAPL,IBM", "first": "2009-01-02", "last": "2009-12-31"}
+
+
+def rendered(out: Path, **changes: object) -> bytes:
+    """The metrics of a backtest report, made by a process of its own."""
+    words = [f"--{key.replace('_', '-')}={value}" for key, value in (SHORT | changes).items()]
+    script = "import sys; from services.cli import main; main(sys.argv[1:])"
+    command = [sys.executable, "-c", script, "report", "backtest", "--out", str(out), *words]
+    subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    return (out / "metrics.json").read_bytes()
+
+
+def test_two_processes_give_the_same_bytes_and_another_cost_gives_others(tmp_path):
+    first, second = rendered(tmp_path / "a"), rendered(tmp_path / "b")
+    assert first == second
+    assert json.loads(first)["trades"] > 0
+    dearer = rendered(tmp_path / "c", slippage_bps=5.001)
+    assert dearer != first
+
+
+def test_a_backtest_without_trades_or_years_is_a_page_all_the_same(tmp_path):
+    quiet = {"symbols": "IBM", "first": "2009-01-02", "last": "2009-02-27", "threshold": 100.0}
+    made = render("backtest", quiet, tmp_path / "quiet")
+    assert (made.metrics["trades"], made.metrics["sharpe"], made.metrics["cagr"]) == (0, None, None)
+    text = made.page.read_text()
+    assert "not defined: under 90 days" in text
+    assert "not defined: returns do not vary" in text
+
+
+@pytest.fixture(scope="module")
+def daily(tmp_path_factory):
+    """A day on which something was entered, left, refused and decided."""
+    out = tmp_path_factory.mktemp("daily") / "day"
+    return render("daily", {"day": "2008-10-10", "first": "2008-01-02"}, out)
+
+
+def test_a_day_says_what_was_decided_about_each_symbol(daily):
+    assert daily.metrics["day"] == "2008-10-10"
+    answers = [v for k, v in daily.metrics.items() if k.startswith("answer_")]
+    assert len(answers) == 4
+    assert daily.metrics["signals"] == answers.count("signal")
+    text = daily.page.read_text()
+    assert "In one sentence" in text and "refused at the open, collar" in text
+
+
+def test_a_day_follows_from_the_days_before_it_alone(daily, tmp_path):
+    longer = render("daily", {"day": "2008-10-13", "first": "2008-01-02"}, tmp_path / "next")
+    assert longer.metrics["equity"] / (1 + longer.metrics["day_return"]) == pytest.approx(
+        daily.metrics["equity"]
+    )
+
+
+def test_a_day_without_a_session_is_refused_with_the_one_before(tmp_path):
+    with pytest.raises(UnavailableData, match=r"no bar on 2008-10-11: .* 2008-10-10"):
+        render("daily", {"day": "2008-10-11", "first": "2008-01-02"}, tmp_path / "none")
