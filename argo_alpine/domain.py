@@ -6,13 +6,13 @@
 __all__ = ['FLAWS', 'Ints', 'Floats', 'Numbers', 'P', 'R', 'type_hints', 'ArgoAlpineError', 'Invalid', 'Unavailable', 'Refused',
            'InvalidTime', 'InvalidBars', 'InvalidData', 'InvalidVote', 'InvalidFill', 'InvalidPolicy',
            'InvalidSettings', 'InvalidJournal', 'UnavailableData', 'UnavailableSource', 'UnavailableBroker',
-           'UnknownOutcome', 'RefusedOrder', 'utc', 'Value', 'shown', 'compiled_folder', 'compiled', 'flaw', 'Bar',
-           'Quote', 'Reading', 'Direction', 'Vote', 'Consensus', 'Signal', 'Order', 'Fill', 'Position', 'Trade',
-           'Session', 'Account', 'Moment', 'Mode', 'Portfolio', 'Budget', 'Refusal', 'Decision', 'plain', 'canonical',
-           'digest', 'parsed', 'parsed_leaf', 'Entry', 'chained', 'content_id', 'numeric_fields', 'numbers',
-           'check_range']
+           'UnknownOutcome', 'RefusedOrder', 'utc', 'Value', 'shown', 'compiled_folder', 'compiled', 'compile_one',
+           'flaw', 'Bar', 'Quote', 'Reading', 'Direction', 'Vote', 'Consensus', 'Signal', 'Order', 'Fill', 'Position',
+           'Trade', 'Session', 'Account', 'Moment', 'Mode', 'Portfolio', 'Budget', 'Refusal', 'Decision', 'plain',
+           'canonical', 'digest', 'parsed', 'parsed_leaf', 'Entry', 'chained', 'content_id', 'numeric_fields',
+           'numbers', 'check_range']
 
-# %% ../nbs/00_domain.ipynb #284c0bb3
+# %% ../nbs/00_domain.ipynb #644f5ff9
 import html
 import json
 import math
@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from datetime import UTC, date, datetime
 from enum import Enum, IntEnum
-from functools import cache
+from functools import cache, partial
 from hashlib import sha256
 from pathlib import Path
 from types import UnionType
@@ -34,6 +34,7 @@ from typing import (
     get_args,
     get_origin,
     get_type_hints,
+    overload,
 )
 
 import numpy as np
@@ -169,24 +170,35 @@ def compiled_folder(package: Path) -> Path:
         digest.update(source.name.encode() + b"\0" + source.read_bytes())
     return package / "__pycache__" / f"numba-{digest.hexdigest()[:16]}"
 
-# %% ../nbs/00_domain.ipynb #10d13cd4
-def compiled(function: Callable[P, R]) -> Callable[P, R]:
+# %% ../nbs/00_domain.ipynb #0c85de62
+@overload
+def compiled(function: Callable[P, R]) -> Callable[P, R]: ...
+@overload
+def compiled(*, makes_arrays: bool) -> Callable[[Callable[P, R]], Callable[P, R]]: ...
+def compiled(function: Any = None, *, makes_arrays: bool = False) -> Any:
     """Compile a function of numbers, records and arrays; IEEE arithmetic, nothing reordered or fused.
 
     Inlined where it is called, so that small functions cost nothing. A division by zero is an
     infinity or NaN, as in numpy. While it runs, other threads do too. It makes no array and
-    returns none: whoever calls it brings the room.
+    returns none, unless it says so: whoever calls it brings the room.
     """
-    home = Path(compiled.__code__.co_filename).parent
+    if function is None:
+        return partial(compile_one, makes_arrays=makes_arrays)
+    return compile_one(function, makes_arrays)
+
+
+def compile_one(function: Callable[P, R], makes_arrays: bool) -> Callable[P, R]:
+    "Compile one function, and keep the result if it is one of this package."
+    home = Path(compiled_folder.__wrapped__.__code__.co_filename).parent
     file = Path(function.__code__.co_filename)
     keep = file.is_file() and file.parent == home
     numba = cast(Any, config)  # its settings are made at run time
     before = numba.CACHE_DIR
     numba.CACHE_DIR = str(compiled_folder(home)) if keep else before
     try:
-        # _nrt: counting references to arrays costs more than the arithmetic between them
-        make = njit(cache=keep, nogil=True, forceinline=True, error_model="numpy", _nrt=False)
-        return cast(Callable[P, R], make(function))
+        # counting references to arrays costs more than the arithmetic between them
+        how = {"nogil": True, "forceinline": True, "error_model": "numpy", "_nrt": makes_arrays}
+        return cast(Callable[P, R], njit(cache=keep, **how)(function))
     finally:
         numba.CACHE_DIR = before
 

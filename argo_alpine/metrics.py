@@ -9,8 +9,8 @@ __all__ = ['DAY', 'SHORTEST', 'FLAT', 'Returns', 'RATE_FLOOR', 'MONTHS', 'OF_CUR
            'sharpe', 'sortino', 'tail_ratio', 'among', 'shape', 'sharpe_error', 'quantile', 'sharpe_interval',
            'probabilistic_sharpe', 'falls', 'drawdowns', 'Drawdown', 'max_drawdown', 'longest_wait', 'calmar', 'tally',
            'profit_factor', 'expectancy', 'exposure', 'turnover', 'reading', 'Rate', 'wilson', 'win_rate', 'monthly',
-           'CurveSummary', 'measure', 'Summary', 'summarise', 'told', 'said', 'lines', 'page', 'bars_a_day', 'traded',
-           'summary', 'as_json']
+           'CurveSummary', 'measure', 'Summary', 'summarise', 'told', 'said', 'lines', 'page', 'bars_a_day', 'summary',
+           'as_json']
 
 # %% ../nbs/33_metrics.ipynb #e8281dc6
 import math
@@ -572,7 +572,7 @@ def page(s: CurveSummary) -> str:
     rows = "".join(f"<tr><th>{shown(name)}</th><td>{shown(v)}</td></tr>" for name, v in lines(s))
     return f"<table><caption>{type(s).__name__}</caption>{rows}</table>"
 
-# %% ../nbs/33_metrics.ipynb #2715db4c
+# %% ../nbs/33_metrics.ipynb #90ae2f62
 def bars_a_day(at: Ints) -> float:
     "Points per exchange date, on average: 1 for daily bars, 390 for minutes of whole sessions."
     days = (at - 5 * DAY // 24) // DAY  # New York is four or five hours behind, by season
@@ -580,19 +580,7 @@ def bars_a_day(at: Ints) -> float:
         days = exchange_days(at)
     return len(at) / (1 + np.count_nonzero(days[1:] != days[:-1]))
 
-
-def traded(run: "Backtest") -> Floats:  # (n_bars,) account currency
-    "Bought plus sold at each bar: as the loop says, else from trades and what is still held."
-    if (known := getattr(run, "traded", None)) is not None:
-        return np.asarray(known, np.float64)
-    total, trades, held = np.zeros(len(run.bars.at)), run.trades, run.holdings
-    legs = (trades, "opened", "entry"), (trades, "closed", "exit"), (held, "opened", "price")
-    for frame, when, price in legs:
-        bar = np.searchsorted(run.bars.at, pd.DatetimeIndex(frame[when]).as_unit("us").asi8)
-        np.add.at(total, bar, (frame["quantity"].abs() * frame[price]).to_numpy(np.float64))
-    return total
-
-# %% ../nbs/33_metrics.ipynb #6c2d7c74
+# %% ../nbs/33_metrics.ipynb #b5104790
 SESSIONS = 252
 
 
@@ -606,8 +594,7 @@ def summary(run: "Backtest") -> Summary:
             "and no return follows from that: hold less, or borrow less"
         )
     per_year = SESSIONS * bars_a_day(at)
-    pnl = run.trades["pnl"].to_numpy(np.float64)
-    return summarise(run.equity, at, pnl, fees, run.gross, per_year, traded(run))
+    return summarise(run.equity, at, run.pnl, fees, run.gross, per_year, run.traded)
 
 # %% ../nbs/33_metrics.ipynb #0429e40a
 def as_json(summary: CurveSummary) -> dict[str, float | int | str | None]:

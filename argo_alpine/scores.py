@@ -129,11 +129,11 @@ def mean_of(values: Floats, bars: Ints, lag: int) -> tuple[float, float, float]:
     error = math.sqrt(long_run(by_bar(values - middle, bars), lag)) / len(values)
     return middle, middle - WIDE * error, middle + WIDE * error
 
-# %% ../nbs/30_scores.ipynb #16b830c9
+# %% ../nbs/30_scores.ipynb #a1884ffd
 STEPS = 10_001
 
 
-@compiled
+@compiled(makes_arrays=True)
 def tally(
     confidences: Ints,  # (n,) hundredths of a percent
     hits: NDArray[np.bool_],  # (n,)
@@ -165,8 +165,8 @@ def squares(counts: Ints) -> int:
         total += counts[c, 1] * (10_000 - c) ** 2 + counts[c, 0] * c**2
     return total
 
-# %% ../nbs/30_scores.ipynb #3945f2e0
-@compiled
+# %% ../nbs/30_scores.ipynb #9c7dd0fb
+@compiled(makes_arrays=True)
 def pool_neighbours(counts: Ints) -> tuple[Ints, Ints, Ints]:  # first confidence, n, hits
     "Blocks of confidences whose hit rates rise, by pool-adjacent-violators."
     first, n, hits = np.zeros(STEPS, np.int64), np.zeros(STEPS, np.int64), np.zeros(STEPS, np.int64)

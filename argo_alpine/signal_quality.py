@@ -9,7 +9,7 @@ __all__ = ['PENDING', 'HIT', 'STOPPED', 'EXPIRED', 'VOID', 'OUTCOMES', 'LABEL', 
            'groups_of', 'SignalQuality', 'ended', 'why_empty', 'bins_with_overlap', 'signal_quality', 'bracket_figures',
            'excess', 'assessed', 'quality_table', 'figures']
 
-# %% ../nbs/32_signal_quality.ipynb #47e533ba
+# %% ../nbs/32_signal_quality.ipynb #9c204f7a
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -36,7 +36,18 @@ from argo_alpine.domain import (
     shown,
 )
 from .engine import Policy
-from .fills import TARGET, FillPolicy, borrow, exit_at, fee, gapped, market_price
+from argo_alpine.fills import (
+    AT_OPEN,
+    EARLIER,
+    TARGET,
+    FillPolicy,
+    borrow,
+    exit_at,
+    exit_price,
+    fee,
+    gapped,
+    market_price,
+)
 from .indicators import true_range, wilder
 from argo_alpine.scores import (
     FLOOR,
@@ -69,7 +80,7 @@ class Prices(NamedTuple):
     low: Floats
     close: Floats
 
-# %% ../nbs/32_signal_quality.ipynb #8eb72792
+# %% ../nbs/32_signal_quality.ipynb #4ba61f4c
 @compiled
 def leave(
     t: int,  # the bar that was decided on
@@ -78,7 +89,8 @@ def leave(
     legs: tuple[float, float],  # stop, target
     horizon: int,  # bars of the symbol, the one of the entry included
     prices: Prices,
-    costs: Numbers,  # a `FillPolicy`
+    atr: float,  # of the decided bar
+    costs: Numbers,  # a `FillPolicy`; an impact is left out, a signal has no size
 ) -> tuple[int, int, float, float, bool]:  # outcome, bar it is known, quoted, got, touched both
     "How a signal ends, if it does before the data."
     lived, (stop, target) = 0, legs
@@ -89,16 +101,18 @@ def leave(
         if first != first:
             continue
         lived += 1
-        leg, quoted, price, both = exit_at(
-            side, first, prices.high[u, s], prices.low[u, s], stop, target, lived == 1, costs
+        entered = AT_OPEN if lived == 1 else EARLIER
+        leg, quoted, both = exit_at(
+            side, first, prices.high[u, s], prices.low[u, s], stop, target, entered, costs
         )
         if leg:
+            price = exit_price(leg, quoted, -side, atr, 0.0, costs)
             return (HIT if leg == TARGET else STOPPED), u, quoted, price, both
         if lived == horizon:
-            return EXPIRED, u, close, market_price(close, -side, costs), False
+            return EXPIRED, u, close, market_price(close, -side, atr, 0.0, costs), False
     return PENDING, -1, np.nan, np.nan, False
 
-# %% ../nbs/32_signal_quality.ipynb #bdf3f038
+# %% ../nbs/32_signal_quality.ipynb #b337e0a2
 LABEL = np.dtype(
     [(name, "i4") for name in ("bar", "end")]  # rows of the bars that went in; end -1: pending
     + [(name, "i2") for name in ("symbol", "side", "confidence", "outcome")]
@@ -120,21 +134,21 @@ def write_label(
     t, s, side = row.bar, row.symbol, row.side
     legs = bracket(side, prices.close[t, s], atr, sizing)
     row.outcome, row.end, quoted, row.exit, row.both = leave(
-        t, s, side, legs, horizon, prices, costs
+        t, s, side, legs, horizon, prices, atr, costs
     )
     row.entry = row.risk = row.gain = row.cost = row.net = np.nan
     if row.outcome == PENDING or row.outcome == VOID:
         return
     first, days = prices.open[t + 1, s], (prices.at[row.end] - prices.at[t + 1]) / 86_400_000_000.0
-    row.entry = market_price(first, side, costs)
+    row.entry = market_price(first, side, atr, 0.0, costs)
     row.risk, row.gain = side * (first - legs[0]) / first, side * (legs[1] - first) / first
     paid = fee(side, row.entry, costs) + fee(side, row.exit, costs)
     paid += borrow(side, first, days, costs)
     row.net = (side * (row.exit - row.entry) - paid) / first
     row.cost = side * (quoted - first) / first - row.net
 
-# %% ../nbs/32_signal_quality.ipynb #c74e4578
-@compiled
+# %% ../nbs/32_signal_quality.ipynb #d1a22f81
+@compiled(makes_arrays=True)
 def ranges(high: Floats, low: Floats, close: Floats, period: int) -> Floats:
     "The average true range at every bar, NaN until it is warm or where there is none."
     out = np.full(close.shape, np.nan)
@@ -179,7 +193,7 @@ def judged(
     prices, policy = prices_of(bars, run.bars.symbols), run.policy
     atrs = ranges(prices.high, prices.low, prices.close, policy.indicators.atr)
     # a minimum per fill depends on the size of an order, and a signal has none
-    costs = numbers(replace(run.costs, fee_minimum=0.0))
+    costs = numbers(replace(run.costs, fee_minimum=0.0, impact=0.0))
     label_all(rows, atrs, horizon, prices, numbers(policy.sizing), costs)
     return rows
 
@@ -201,8 +215,8 @@ def labels_of(
     rows["confidence"] = 0 if every else run.log["confidence"][t, s]
     return judged(run, bars, rows, horizon)
 
-# %% ../nbs/32_signal_quality.ipynb #63ce6d37
-@compiled
+# %% ../nbs/32_signal_quality.ipynb #3d0aba5b
+@compiled(makes_arrays=True)
 def forward(open: Floats, close: Floats, k: int) -> Floats:
     "Return from the next open to the close of the symbol's k-th bar after this one; NaN: not known."
     out = np.full(close.shape, np.nan)
@@ -235,8 +249,8 @@ def horizon_curve(
     columns = ["k", "n", "mean", "low", "high", "right", "drift"]
     return pd.DataFrame(rows, columns=columns).set_index("k")
 
-# %% ../nbs/32_signal_quality.ipynb #ae5e11bc
-@compiled
+# %% ../nbs/32_signal_quality.ipynb #d58b67fb
+@compiled(makes_arrays=True)
 def coalition_gains(
     directions: NDArray[np.int16],  # (n_bars, n_symbols, n_sources)
     confidences: NDArray[np.int16],
@@ -320,8 +334,8 @@ def sources_of(run: Backtest, lag: int) -> pd.DataFrame:
     names = [*columns, "agreement_low", "agreement_high"]
     return pd.DataFrame(rows, pd.Index(SOURCES, name="source"), names)
 
-# %% ../nbs/32_signal_quality.ipynb #5c8fcc1f
-@compiled
+# %% ../nbs/32_signal_quality.ipynb #4bbed76e
+@compiled(makes_arrays=True)
 def phases(
     closes: Floats,  # (n,) of the market, finite
     turn: float = 0.2,  # a fall or rise of this share ends a phase
@@ -338,8 +352,8 @@ def phases(
         out[t] = phase
     return out
 
-# %% ../nbs/32_signal_quality.ipynb #3f95e151
-@compiled
+# %% ../nbs/32_signal_quality.ipynb #38b64687
+@compiled(makes_arrays=True)
 def weather(
     closes: Floats,  # (n,) of one symbol, finite
     window: int = 20,  # returns behind a volatility

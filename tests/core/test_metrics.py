@@ -360,7 +360,7 @@ def test_a_run_says_what_its_frames_say(run):
 def test_what_was_traded_is_every_leg_once(run):
     bought = (run.trades["quantity"] * (run.trades["entry"] + run.trades["exit"])).sum()
     held = (run.holdings["quantity"].abs() * run.holdings["price"]).sum()
-    total = metrics.traded(run)
+    total = run.traded
     assert total.sum() == pytest.approx(bought + held)
     opened = run.trades["opened"].dt.date.iloc[0]
     day = run.bars.times.date == opened

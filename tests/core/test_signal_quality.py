@@ -266,8 +266,8 @@ def test_a_mirrored_market_mirrors_the_outcome_of_the_opposite_signal(moves):
     rows = 100 + np.array(moves)
     ohlc = (rows[:, :1], rows.max(1, keepdims=True), rows.min(1, keepdims=True), rows[:, 3:])
     prices = Prices(DAY * np.arange(len(rows)), *(np.ascontiguousarray(x) for x in ohlc))
-    told = leave(0, 0, 1, (97.0, 105.0), 5, prices, numbers(FREE))
-    mirror = leave(0, 0, -1, (103.0, 95.0), 5, mirrored(prices), numbers(FREE))
+    told = leave(0, 0, 1, (97.0, 105.0), 5, prices, math.nan, numbers(FREE))
+    mirror = leave(0, 0, -1, (103.0, 95.0), 5, mirrored(prices), math.nan, numbers(FREE))
     assert (told[0], told[1], told[4]) == (mirror[0], mirror[1], mirror[4])
     np.testing.assert_equal(told[2], 200 - mirror[2])
 
@@ -277,7 +277,7 @@ def one_bar_later(open, high, low, close, legs=(97.0, 105.0)):
     prices = Prices(
         DAY * np.arange(2), *(np.ascontiguousarray(rows[:, i : i + 1]) for i in range(4))
     )
-    return leave(0, 0, 1, legs, 1, prices, numbers(FREE))
+    return leave(0, 0, 1, legs, 1, prices, math.nan, numbers(FREE))
 
 
 def test_a_bar_that_touches_both_legs_is_a_stop_and_counted():
@@ -763,7 +763,7 @@ def test_an_expired_signal_leaves_at_its_close_and_pays_for_it():
         DAY * np.arange(2), *(np.ascontiguousarray(rows[:, i : i + 1]) for i in range(4))
     )
     dear = numbers(replace(FREE, slippage_bps=100.0))
-    told = {side: leave(0, 0, side, (np.nan, np.nan), 1, prices, dear) for side in (1, -1)}
+    told = {side: leave(0, 0, side, (np.nan, np.nan), 1, prices, math.nan, dear) for side in (1, -1)}
     assert all(t[0] == EXPIRED and t[2] == 101.0 for t in told.values())
     assert told[1][3] < 101.0 < told[-1][3]
 
