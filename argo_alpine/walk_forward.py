@@ -344,7 +344,7 @@ def fold_table(walk: WalkForward) -> pd.DataFrame:
         )
     return pd.DataFrame(rows, index=pd.RangeIndex(1, len(rows) + 1, name="fold"))
 
-# %% ../nbs/34_walk_forward.ipynb #42c4cff2
+# %% ../nbs/34_walk_forward.ipynb #9e0e0868
 def stability(walk: WalkForward) -> pd.DataFrame:
     "For each knob: how often each value was chosen, and how far it moved from fold to fold."
     rows = {}
@@ -355,7 +355,7 @@ def stability(walk: WalkForward) -> pd.DataFrame:
         often = Counter(taken).most_common(1)
         rows[name] = {
             "tried": len(values),
-            "chosen": ", ".join(f"{v} x {n}" for v, n in sorted(Counter(taken).items())),
+            "chosen": ", ".join(f"{v} ({n})" for v, n in sorted(Counter(taken).items())),
             "favourite": often[0][0] if often else None,
             "share": often[0][1] / len(taken) if often else math.nan,  # of folds that chose
             "moved": float(np.mean(moves)) if moves else math.nan,  # places in the grid, a fold
