@@ -6,7 +6,7 @@
 __all__ = ['BLUE', 'ORANGE', 'GREEN', 'PURPLE', 'GREY', 'AXIS', 'LOOK', 'Times', 'HELD', 'ENTRIES', 'EXITS', 'DIVERGING',
            'MOMENTS', 'dressed', 'on_axis', 'line', 'equity_and_drawdown', 'marks', 'stories', 'trades_on_price',
            'monthly_table', 'cost_bars', 'coverage_bars', 'reason_bars', 'evidence', 'verdict', 'promised_and_kept',
-           'worded', 'choices_over_time', 'score_cells', 'plateau_map']
+           'choices_over_time', 'score_cells', 'plateau_map']
 
 # %% ../nbs/38_plots.ipynb #4c682817
 from collections.abc import Mapping, Sequence
@@ -19,6 +19,7 @@ from plotly.graph_objs.layout import Template
 from plotly.subplots import make_subplots
 
 from .domain import Floats
+from .fields import worded
 from .metrics import RATE_FLOOR, Summary, drawdowns, reading, sample
 
 # %% ../nbs/38_plots.ipynb #5ba6fc35
@@ -280,11 +281,6 @@ def promised_and_kept(
             hovertemplate="%{x}: %{y:.2f}<extra></extra>",
         )
     return dressed(fig, "Test window [first and last month]", score, 340)
-
-# %% ../nbs/38_plots.ipynb #3596b1d0
-def worded(value: object) -> str:
-    "A value of a knob as an axis shows it."
-    return f"{value:g}" if isinstance(value, float) else f"{value}"
 
 # %% ../nbs/38_plots.ipynb #a2da4909
 def choices_over_time(

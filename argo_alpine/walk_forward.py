@@ -7,7 +7,7 @@ __all__ = ['MEASURES', 'Runner', 'Tick', 'BATCH', 'Chooser', 'Outcome', 'judged'
            'in_batches', 'purged', 'without', 'Windows', 'Fold', 'folds', 'k_folds', 'Training', 'peak', 'after',
            'trained', 'Step', 'tested', 'WalkForward', 'fold_table', 'stability', 'walk_page', 'walk_forward']
 
-# %% ../nbs/34_walk_forward.ipynb #a6d7c2ab
+# %% ../nbs/34_walk_forward.ipynb #7052b02a
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from .bars import Bars
 from .domain import Floats, Ints, InvalidPolicy, Reading, Value
-from .fields import Grid, Knob, with_fields
+from .fields import Grid, Knob, with_fields, worded
 from .metrics import Summary, reading, summarise
 from .sessions import exchange_days, instant
 from argo_alpine.stretches import (
@@ -344,18 +344,18 @@ def fold_table(walk: WalkForward) -> pd.DataFrame:
         )
     return pd.DataFrame(rows, index=pd.RangeIndex(1, len(rows) + 1, name="fold"))
 
-# %% ../nbs/34_walk_forward.ipynb #9e0e0868
+# %% ../nbs/34_walk_forward.ipynb #28cea6bb
 def stability(walk: WalkForward) -> pd.DataFrame:
     "For each knob: how often each value was chosen, and how far it moved from fold to fold."
     rows = {}
     for name, values in walk.grid.axes.items():
         taken = [step.chosen[name] for step in walk.steps if step.chosen]
-        places = [values.index(value) for value in taken]
+        places, counts = [values.index(value) for value in taken], Counter(taken)
         moves = [abs(b - a) for a, b in pairwise(places)]
-        often = Counter(taken).most_common(1)
+        often = counts.most_common(1)
         rows[name] = {
             "tried": len(values),
-            "chosen": ", ".join(f"{v} ({n})" for v, n in sorted(Counter(taken).items())),
+            "chosen": ", ".join(f"{worded(v)} ({counts[v]})" for v in values if v in counts),
             "favourite": often[0][0] if often else None,
             "share": often[0][1] / len(taken) if often else math.nan,  # of folds that chose
             "moved": float(np.mean(moves)) if moves else math.nan,  # places in the grid, a fold
