@@ -18,7 +18,7 @@ from typing import Any, TypeAlias, TypeVar, cast
 
 from .domain import InvalidPolicy, Value, type_hints
 
-# %% ../nbs/25_fields.ipynb #eb254262
+# %% ../nbs/25_fields.ipynb #67a441b8
 Knob: TypeAlias = bool | int | float | str
 KINDS = {bool: "true or false", int: "a whole number", float: "a finite number", str: "a text"}
 BARE = "policy"  # a part of this name is not written
@@ -42,7 +42,7 @@ def knobs(policy: Any) -> dict[str, Knob]:
     "The dotted name of every knob and where it stands."
     return {name: value_at(policy, path) for name, (path, _) in places(policy).items()}
 
-
+# %% ../nbs/25_fields.ipynb #7613e7aa
 def worded(value: object) -> str:
     "A value as people write it: 70, not 70.0."
     return f"{value:g}" if isinstance(value, float) else f"{value}"
@@ -54,7 +54,7 @@ def value_at(policy: Any, path: str) -> Any:
         policy = getattr(policy, name)
     return policy
 
-# %% ../nbs/25_fields.ipynb #d91fdaf6
+# %% ../nbs/25_fields.ipynb #4942543b
 def fitted(name: str, kind: type[Any], value: object) -> Knob:
     "A value as its field has it. *Raises* `InvalidPolicy` for one of another type."
     if isinstance(value, Real) and not isinstance(value, bool) and isfinite(value):
@@ -76,7 +76,7 @@ def unknown(name: str, there: Sequence[str]) -> InvalidPolicy:
     meant = f"did you mean {', '.join(near)}" if near else f"there are {', '.join(there)}"
     return InvalidPolicy(f"no field {name!r}: {meant}")
 
-# %% ../nbs/25_fields.ipynb #ddbc669c
+# %% ../nbs/25_fields.ipynb #6cd4a1cb
 T = TypeVar("T")
 
 
@@ -100,7 +100,7 @@ def replaced(part: T, values: Mapping[str, Knob]) -> T:
         own[head] = replaced(getattr(part, head), inner)
     return replace(part, **own)  # type: ignore[type-var]
 
-# %% ../nbs/25_fields.ipynb #e6f30bba
+# %% ../nbs/25_fields.ipynb #9d6ba4c0
 @dataclass(frozen=True, slots=True)
 class Grid(Value):
     "Some knobs and the values each may take."
@@ -133,7 +133,7 @@ class Grid(Value):
         "All combinations, the last knob turning fastest."
         return [dict(zip(self.axes, p, strict=True)) for p in product(*self.axes.values())]
 
-# %% ../nbs/25_fields.ipynb #fddad181
+# %% ../nbs/25_fields.ipynb #d8b41f3e
 def stepped(low: float | str, high: float | str, step: float | str) -> tuple[float, ...]:
     "low, low + step ... up to high, included if it is met. *Raises* `InvalidPolicy`."
     try:

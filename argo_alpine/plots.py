@@ -290,7 +290,7 @@ def choices_over_time(
     "What was chosen in each fold, a panel per field."
     fig = make_subplots(rows=len(offered), shared_xaxes=True, vertical_spacing=0.08)
     for row, (name, values) in enumerate(offered.items(), 1):
-        chosen = [None if value is None else worded(value) for value in folds[name]]
+        chosen = [None if pd.isna(value) else worded(value) for value in folds[name]]
         steps = Scatter(
             x=on_axis(folds["test_from"]),
             y=chosen,

@@ -75,6 +75,7 @@ def test_a_fold_that_cannot_choose_says_why(run, book):
     assert code == 0
     assert "nothing could be chosen" in out
     assert "not defined" in out
+    assert "nan" not in out.split()
 
 
 def test_the_chooser_and_the_knobs_reach_the_walk(run, book):

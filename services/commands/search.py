@@ -163,10 +163,10 @@ def rows_of(table: "pd.DataFrame") -> list[dict[str, Any]]:
 
 
 def cell(value: object) -> str:
-    """A knob or a count for people."""
+    """A knob for people; a dash where none was chosen."""
     from argo_alpine.fields import worded
 
-    return worded(value)
+    return "-" if value is None or value != value else worded(value)
 
 
 def short(name: str) -> str:
