@@ -147,7 +147,7 @@ def on_cluster(address: str) -> Iterator[Runner]:
         check_codes(client.run(code_digest), code_digest())
         yield partial(spread, client)
 
-# %% ../nbs/35_optimize.ipynb #2e9673d6
+# %% ../nbs/35_optimize.ipynb #fdb0fa18
 @contextmanager
 def running(
     workers: int = 1, cluster: str | None = None, ledger: Ledger | None = None
@@ -162,7 +162,7 @@ def running(
     with on_cluster(cluster) as runner:
         yield runner if ledger is None else counted(runner, ledger)
 
-# %% ../nbs/35_optimize.ipynb #48ed1b91
+# %% ../nbs/35_optimize.ipynb #63e8f2c0
 def middle(scores: Floats) -> float:
     "The median, an unknown score counting as the worst; NaN when it falls on one."
     found = float(np.median(np.where(np.isnan(scores), -np.inf, scores)))
@@ -401,7 +401,7 @@ def sampler(seed: int) -> Any:  # an optuna study
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     return optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=seed))
 
-# %% ../nbs/35_optimize.ipynb #b9fa4b5e
+# %% ../nbs/35_optimize.ipynb #dd254d3d
 def explored(
     study: Any,
     space: Mapping[str, Range],
@@ -420,7 +420,7 @@ def explored(
         if tick:
             tick(first + len(asked), count)
 
-# %% ../nbs/35_optimize.ipynb #51cfbaae
+# %% ../nbs/35_optimize.ipynb #bd375ab5
 def search(
     course: Course,  # bars, period and money, as `course_of` makes it
     space: Mapping[str, Range],

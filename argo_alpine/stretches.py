@@ -75,10 +75,10 @@ def course_of(
         per_year = SESSIONS * len(days) / len(np.unique(days))
     return Course(bars, (Span(first, len(bars)),), per_year, cash, tuple(readings))
 
-# %% ../nbs/32_stretches.ipynb #126d599f
+# %% ../nbs/32_stretches.ipynb #b0657bb6
 def liquidated(
     run: Backtest,
-) -> tuple[Floats, float, float]:  # profit of each position, fees of leaving, lost against the mark
+) -> tuple[Floats, float, float, float]:  # profits, fees, lost against the mark, value sold
     "What it brings and costs to sell what is held at the last close."
     held, costs = run.holdings, numbers(run.costs)
     quantity, paid, last = (held[n].to_numpy(np.float64) for n in ("quantity", "price", "last"))
@@ -87,7 +87,8 @@ def liquidated(
     leaving = np.array([fee(q, p, costs) for q, p in zip(quantity, price, strict=True)])
     entering = np.array([fee(q, p, costs) for q, p in zip(quantity, paid, strict=True)])
     lost = float((np.abs(quantity * (last - price)) + leaving).sum())
-    return quantity * (price - paid) - leaving - entering, float(leaving.sum()), lost
+    sold, profits = float(np.abs(quantity * price).sum()), quantity * (price - paid)
+    return profits - leaving - entering, float(leaving.sum()), lost, sold
 
 # %% ../nbs/32_stretches.ipynb #156d4728
 @dataclass(frozen=True, slots=True, eq=False)
@@ -103,7 +104,7 @@ class Stretch(Value):
     halts: int
     left: int  # positions sold because the window ended
 
-# %% ../nbs/32_stretches.ipynb #774ebd39
+# %% ../nbs/32_stretches.ipynb #9db220ce
 def idle(course: Course, span: Span) -> Stretch:
     "What nobody did: the money stays where it is."
     at = course.bars.at[span.first : span.stop]
@@ -119,9 +120,11 @@ def stretch(course: Course, candidate: Candidate, span: Span) -> Stretch:
         raise InvalidPolicy(f"bar {span.first} lies within {day}: begin with the first of a day")
     bars, costs = until(course.bars, span.stop), candidate.costs
     run = backtest(bars, candidate.policy, costs, course.readings, course.cash, day)
-    pnl, fees, lost = liquidated(run)
+    pnl, fees, lost, sold = liquidated(run)
     equity, traded = run.equity.copy(), getattr(run, "traded", None)
     equity[-1] -= lost
+    if traded is not None:
+        traded = np.append(traded[:-1], traded[-1] + sold)
     closed, paid = run.trades["pnl"].to_numpy(np.float64), float(run.paid["fees"])
     everything = np.concatenate([closed, pnl]), paid + fees, len(run.halts), len(pnl)
     return Stretch(run.bars.at, equity, run.gross, traded, *everything)

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from argo_alpine import stretches
 from argo_alpine import walk_forward as walking
 from argo_alpine.backtest import backtest
 from argo_alpine.bars import Bars, each, load
@@ -232,6 +233,24 @@ def test_a_window_ends_flat_and_pays_for_it():
     assert part.left == len(run.holdings)
     assert run.equity[-1] - part.equity[-1] == pytest.approx(paid)
     assert part.equity[-1] - course.cash == pytest.approx(part.pnl.sum())
+
+
+def test_what_is_sold_at_the_end_counts_as_traded(monkeypatch):
+    class Kept:
+        """A run that kept what was bought and sold: here nothing."""
+
+        def __init__(self, run):
+            self.run, self.traded = run, np.zeros(len(run.equity))
+
+        def __getattr__(self, name):
+            return getattr(self.run, name)
+
+    monkeypatch.setattr(stretches, "backtest", lambda *a: Kept(backtest(*a)))
+    part = stretch(course_of(STOCKS), Candidate(), Span(0, len(STOCKS)))
+    held = backtest(STOCKS).holdings
+    value = (held["quantity"].abs() * held["last"]).sum()
+    assert part.traded[-1] == pytest.approx(value, rel=1e-3)
+    assert not part.traded[:-1].any()
 
 
 def test_threads_change_no_bit():
