@@ -6,7 +6,8 @@
 __all__ = ['BLUE', 'ORANGE', 'GREEN', 'PURPLE', 'GREY', 'AXIS', 'LOOK', 'Times', 'HELD', 'DIVERGING', 'ENTRIES', 'EXITS',
            'MOMENTS', 'dressed', 'on_axis', 'line', 'equity_and_drawdown', 'votes_of_a_day', 'marks', 'stories',
            'trades_on_price', 'monthly_table', 'cost_bars', 'coverage_bars', 'dots', 'rate_dots', 'reliability',
-           'horizon_band', 'credit_dots', 'signal_verdict', 'reason_bars', 'evidence', 'verdict']
+           'horizon_band', 'credit_dots', 'signal_verdict', 'reason_bars', 'evidence', 'verdict', 'promised_and_kept',
+           'choices_over_time', 'score_cells', 'plateau_map']
 
 # %% ../nbs/38_plots.ipynb #4c682817
 from collections.abc import Mapping, Sequence
@@ -19,6 +20,7 @@ from plotly.graph_objs.layout import Template
 from plotly.subplots import make_subplots
 
 from .domain import Floats
+from .fields import worded
 from .metrics import RATE_FLOOR, Summary, drawdowns, reading, sample
 
 # %% ../nbs/38_plots.ipynb #5ba6fc35
@@ -412,3 +414,94 @@ def verdict(
         f"{count} returned {gained}, {order} than the {held} of buying and holding "
         f"the same symbols; Sharpe ratio {ratio}: {evidence(summary, benchmark)}."
     )
+
+# %% ../nbs/38_plots.ipynb #47249350
+def promised_and_kept(
+    folds: pd.DataFrame,  # a row per fold: test_from, test_to, inside, outside; NaN = not defined
+    score: str,  # what inside and outside are, for the axis
+) -> Figure:
+    "What training promised and the test kept, fold by fold."
+    ends = pd.DatetimeIndex(folds["test_from"]), pd.DatetimeIndex(folds["test_to"])
+    names = [f"{a:%Y-%m}<br>{b:%Y-%m}" for a, b in zip(*ends, strict=True)]
+    fig = Figure()
+    for name, a, b in zip(names, folds["inside"], folds["outside"], strict=True):
+        line = {"color": GREY, "width": 1}
+        fig.add_scatter(x=[name] * 2, y=[a, b], mode="lines", line=line, showlegend=False)
+    looks = {"inside": ("circle-open", GREY), "outside": ("diamond", BLUE)}
+    words = {"inside": "Promised in training, best of many", "outside": "Kept in the test"}
+    for column, (symbol, color) in looks.items():
+        fig.add_scatter(
+            x=names,
+            y=folds[column].round(4).to_numpy(),
+            name=words[column],
+            mode="markers",
+            marker={"symbol": symbol, "color": color, "size": 10, "line": {"width": 2}},
+            hovertemplate="%{x}: %{y:.2f}<extra></extra>",
+        )
+    return dressed(fig, "Test window [first and last month]", score, 340)
+
+# %% ../nbs/38_plots.ipynb #a2da4909
+def choices_over_time(
+    folds: pd.DataFrame,  # test_from, and a column per field; None = nothing chosen
+    offered: Mapping[str, Sequence[object]],  # field -> every value it could take
+) -> Figure:
+    "What was chosen in each fold, a panel per field."
+    fig = make_subplots(rows=len(offered), shared_xaxes=True, vertical_spacing=0.08)
+    for row, (name, values) in enumerate(offered.items(), 1):
+        chosen = [None if pd.isna(value) else worded(value) for value in folds[name]]
+        steps = Scatter(
+            x=on_axis(folds["test_from"]),
+            y=chosen,
+            mode="lines+markers",
+            line={"shape": "hv", "color": BLUE},
+            marker={"size": 9},
+            showlegend=False,
+            hovertemplate=f"{name} %{{y}}<br>from %{{x|%Y-%m-%d}}<extra></extra>",
+        )
+        fig.add_trace(steps, row=row, col=1)
+        order = [worded(value) for value in values]
+        fig.update_yaxes(type="category", categoryorder="array", categoryarray=order, row=row)
+        fig.update_yaxes(range=[-0.5, len(order) - 0.5], tickvals=order, row=row)
+    dressed(fig, "Test begins [UTC]", "", 110 + 130 * len(offered))
+    for row, name in enumerate(offered, 1):
+        fig.update_yaxes(title_text=name.replace(".", "<br>"), row=row)
+    return fig.update_xaxes(title_text="", row=len(offered) - 1) if len(offered) > 1 else fig
+
+# %% ../nbs/38_plots.ipynb #484b39bc
+def score_cells(
+    cells: pd.DataFrame,  # across the columns, up the rows; NaN = cannot be judged
+    ends: tuple[float, float],  # of the colours
+    score: str,
+) -> Heatmap:
+    "One map of scores."
+    x, y = ([worded(value) for value in axis] for axis in (cells.columns, cells.index))
+    heat = Heatmap(x=x, y=y, z=cells.round(4).to_numpy(), zmin=ends[0], zmax=ends[1])
+    heat.update(colorscale="Viridis", xgap=1, ygap=1, hoverongaps=False)
+    heat.update(hovertemplate="%{x}, %{y}: %{z:.2f}<extra></extra>")
+    return heat.update(colorbar={"title": {"text": score, "side": "right"}})
+
+# %% ../nbs/38_plots.ipynb #f86511f3
+def plateau_map(
+    trials: pd.DataFrame,  # a row per cell: two fields, score, plateau; NaN = cannot be judged
+    fields: tuple[str, str],  # across, up
+    peak: int | None,  # label of a row; None: there is none
+    plateau: int | None,
+    score: str,  # what was scored, for the colours
+) -> Figure:
+    "Scores of a grid, and what is left of them when neighbours are asked."
+    titles = {"score": "Each cell by itself", "plateau": "Median of its neighbourhood"}
+    fig = make_subplots(cols=2, subplot_titles=[*titles.values()], horizontal_spacing=0.12)
+    ends = float(trials["score"].min()), float(trials["score"].max())
+    for col, name in enumerate(titles, 1):
+        cells = trials.pivot(index=fields[1], columns=fields[0], values=name)
+        heat = score_cells(cells, ends, score).update(showscale=col == 2)
+        fig.add_trace(heat, row=1, col=col)
+        for row, symbol in ((peak, "x-thin"), (plateau, "circle-open")):
+            if row is not None:
+                x, y = ([worded(trials[field][row])] for field in fields)
+                mark = {"symbol": symbol, "size": 16, "color": ORANGE}
+                mark["line"] = {"width": 3, "color": ORANGE}
+                spot = Scatter(x=x, y=y, mode="markers", marker=mark, showlegend=False)
+                fig.add_trace(spot, row=1, col=col)
+    fig = dressed(fig, fields[0], fields[1], 380).update_xaxes(type="category")
+    return fig.update_yaxes(type="category").update_layout(margin_t=50)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from services.commands import alpine, compare, dashboard, live, record, run, up
+from services.commands import alpine, compare, dashboard, live, record, run, search, up
 from services.commands.screen import Json, near, say, show, tell
 
 if TYPE_CHECKING:
@@ -61,6 +61,8 @@ def entry(
       argo-alpine backtest                what the policy would have done with it
       argo-alpine report backtest         the same as a page with pictures
       argo-alpine compare                 the reports there are, side by side
+      argo-alpine sweep                   many policies at once: the peak and the plateau
+      argo-alpine walk-forward            chosen on the past, judged on what came after
       argo-alpine lab                     the notebooks it is all made of
 
     \b
@@ -388,6 +390,7 @@ for command in (
     *(live.sources, record.replay, record.logs),
     *(up.up, alpine.alpine, alpine.user, dashboard.dashboard),
     compare.compare,
+    *(search.walk_forward, search.sweep),
 ):
     app.command()(command)
 

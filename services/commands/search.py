@@ -1,0 +1,372 @@
+"""Try many policies: on the past only, then on what came after."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from services.commands.screen import Json, near, say, show, tell
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from argo_alpine.fields import Grid, Knob
+    from argo_alpine.metrics import Summary
+    from argo_alpine.optimize import Range, Sweep
+    from argo_alpine.stretches import Candidate
+    from argo_alpine.trials import Ledger
+    from argo_alpine.walk_forward import Tick, WalkForward
+
+STOCKS = "AAPL,IBM,MSFT,GOOG"
+LEDGER = Path("data/recorded/trials.jsonl")
+GRID = ("consensus.threshold=69:81:3", "sizing.stop_pct=2:5:1")
+CAVEAT = "Hypothetical results: nobody traded them."
+
+
+def listed(symbols: str) -> list[str]:
+    """The symbols in `AAPL,MSFT`."""
+    return symbols.replace(",", " ").upper().split()
+
+
+def day(text: str | date) -> date:
+    """A day such as 2005-03-01."""
+    return text if isinstance(text, date) else date.fromisoformat(text)
+
+
+Symbols = Annotated[str, typer.Option(help="Which, with commas; see `bars`.")]
+First = Annotated[date, typer.Option("--from", parser=day, metavar="DATE", help="First day used.")]
+Last = Annotated[date, typer.Option("--to", parser=day, metavar="DATE", help="Last, included.")]
+Grids = Annotated[
+    list[str] | None,
+    typer.Option("--grid", metavar="FIELD=VALUES", help="a,b,c or low:high:step; repeatable."),
+]
+Sets = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="FIELD=VALUE", help="A knob for all; repeatable."),
+]
+Aim = Annotated[str, typer.Option("--objective", help="What is to be large.")]
+MinTrades = Annotated[int, typer.Option(min=0, help="Fewer cannot be judged.")]
+Cash = Annotated[float, typer.Option(help="At the beginning, account currency.")]
+Workers = Annotated[int, typer.Option(min=1, help="Threads on this machine.")]
+Cluster = Annotated[
+    str | None, typer.Option(metavar="ADDRESS", help="A dask scheduler, tcp://host:8786.")
+]
+Book = Annotated[Path, typer.Option("--ledger", help="Where trials are counted.")]
+
+
+def pair(text: str) -> tuple[str, str]:
+    """The field and the words in `field=words`; anything else is a usage error."""
+    name, equals, words = text.partition("=")
+    if not (name and equals and words):
+        raise typer.BadParameter(f"{text!r} is not FIELD=VALUE, such as sizing.stop_pct=2")
+    return name.strip(), words.strip()
+
+
+def value(text: str) -> "Knob":
+    """A value as typed: a switch, a whole number, a number or a text."""
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            pass
+    return text
+
+
+def values(text: str) -> "tuple[Knob, ...]":
+    """The values in `a,b,c` or `low:high:step`."""
+    from argo_alpine.fields import stepped
+
+    if text.count(":") == 2:
+        return stepped(*text.split(":"))
+    return tuple(value(word.strip()) for word in text.split(","))
+
+
+def grid_of(words: Sequence[str]) -> "Grid":
+    """What `--grid` says."""
+    from argo_alpine.fields import Grid
+
+    return Grid({name: values(text) for name, text in map(pair, words)})
+
+
+def space_of(words: Sequence[str]) -> "dict[str, Range]":
+    """What `--range` says: low:high or low:high:step."""
+    from argo_alpine.optimize import Range
+
+    space = {}
+    for name, text in map(pair, words):
+        try:
+            low, high, step = map(float, (text + ":nan" * (text.count(":") == 1)).split(":"))
+        except ValueError:
+            raise typer.BadParameter(
+                f"{name}={text}: a range is low:high or low:high:step"
+            ) from None
+        space[name] = Range(low, high, step if step == step else None)
+    return space
+
+
+def base_of(words: Sequence[str]) -> "Candidate":
+    """What `--set` says."""
+    from argo_alpine.fields import with_fields
+    from argo_alpine.stretches import Candidate
+
+    return with_fields(Candidate(), {name: value(text) for name, text in map(pair, words)})
+
+
+@contextmanager
+def watched(label: str, ledger: Path) -> Iterator["Tick"]:
+    """A bar on stderr; after Ctrl+C it is said how to go on."""
+    from rich.console import Console
+    from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as bar:
+        task = bar.add_task(label, total=None)
+        try:
+            yield lambda done, total: bar.update(task, completed=done, total=total)
+        except KeyboardInterrupt:
+            bar.stop()
+            tell(f"Interrupted. Trials so far are in {near(ledger)}; the same command goes on.")
+            raise typer.Exit(1) from None
+
+
+def opened(path: Path) -> "Ledger":
+    """The ledger; what it dropped of a line cut short is told."""
+    import warnings
+
+    from argo_alpine.trials import Ledger
+
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        book = Ledger(path)
+    for warning in said:
+        tell(f"Warning: {warning.message}")
+    return book
+
+
+def rows_of(table: "pd.DataFrame") -> list[dict[str, Any]]:
+    """A table as JSON has it: no NaN, times as text."""
+    import pandas as pd
+
+    plain = table.astype(object).where(table.notna(), None)
+    return [
+        {str(k): v.isoformat() if isinstance(v, pd.Timestamp) else v for k, v in row.items()}
+        for row in plain.to_dict("records")
+    ]
+
+
+def cell(value: object) -> str:
+    """A knob for people; a dash where none was chosen."""
+    from argo_alpine.fields import worded
+
+    return "-" if value is None or value != value else worded(value)
+
+
+def short(name: str) -> str:
+    """The last word of a field, for the head of a column."""
+    return name.rpartition(".")[2]
+
+
+def record(summary: "Summary | None", why: str) -> str:
+    """A summary in a line."""
+    from argo_alpine.metrics import reading
+
+    if summary is None:
+        return why
+    ratio = reading(summary.sharpe, summary.sharpe_low, summary.sharpe_high)
+    return (
+        f"return {reading(summary.total_return, pct=True)}, Sharpe ratio {ratio} [95 %], "
+        f"deepest drawdown {reading(summary.max_drawdown, pct=True)}, {summary.trades} trades"
+    )
+
+
+def walk_forward(
+    symbols: Symbols = STOCKS,
+    first: First = date(2005, 3, 1),
+    last: Last = date(2013, 3, 1),
+    train: Annotated[int, typer.Option(min=2, help="Bars to choose on.")] = 504,
+    test: Annotated[int, typer.Option(min=2, help="Bars to judge on.")] = 252,
+    anchored: Annotated[bool, typer.Option("--anchored", help="Train from the first bar.")] = False,
+    purge: Annotated[int, typer.Option(min=0, help="Bars left out before a test.")] = 0,
+    embargo: Annotated[int, typer.Option(min=0, help="Bars not trained on after one.")] = 0,
+    grid: Grids = None,
+    settings: Sets = None,
+    objective: Aim = "sharpe",
+    min_trades: MinTrades = 30,
+    choose: Annotated[str, typer.Option(help="plateau or peak.")] = "plateau",
+    cash: Cash = 100_000.0,
+    workers: Workers = 2,
+    cluster: Cluster = None,
+    ledger: Book = LEDGER,
+    json: Json = False,
+) -> None:
+    """Choose knobs on the past, judge them on what came after, again and again.
+
+    Each window tries every point of the grid on its training bars and runs the choice on the
+    bars that follow; these runs, end to end, are a record out of sample. Fields are those of
+    the policy, such as sizing.stop_pct, and of the costs, such as costs.slippage_bps; a wrong
+    name is answered with the right ones. Every trial is counted in the ledger, and a run that
+    was interrupted goes on from there.
+
+    \b
+    Examples:
+      argo-alpine walk-forward
+      argo-alpine walk-forward --grid sizing.stop_pct=2,3,4 --train 756 --anchored
+      argo-alpine walk-forward --grid consensus.threshold=70:80:2 --set costs.slippage_bps=10
+      argo-alpine walk-forward --cluster tcp://10.0.0.5:8786 --json
+    """
+    tell("Running; after a change of the code the first run compiles for about a minute.")
+    from argo_alpine import optimize
+    from argo_alpine.bars import load
+    from argo_alpine.walk_forward import Objective, Windows, peak
+    from argo_alpine.walk_forward import walk_forward as run_walk
+
+    choosers = {"plateau": optimize.plateau, "peak": peak}
+    if choose not in choosers:
+        raise typer.BadParameter(f"choose plateau or peak, was {choose!r}")
+    cells, base, aim = (
+        grid_of(grid or GRID),
+        base_of(settings or ()),
+        Objective(objective, min_trades),
+    )
+    windows = Windows(train, test, anchored=anchored, purge=purge, embargo=embargo)
+    prices, book = load(listed(symbols), None, last), opened(ledger)
+    with watched("Trials", ledger) as tick, optimize.running(workers, cluster, book) as run:
+        found = run_walk(
+            prices, cells, windows, base, aim, choosers[choose], first, cash, run=run, tick=tick
+        )
+    said = f"{found.trials} trials chose here; {len(book)} ever counted in {near(ledger)}."
+    said_walk(found, said, len(book)) if json else show_walk(found, said)
+
+
+def said_walk(found: "WalkForward", note: str, ever: int) -> None:
+    """A walk for programs."""
+    from argo_alpine.metrics import as_json
+    from argo_alpine.walk_forward import fold_table, stability
+
+    seen = found.outcome.summary
+    about = {"symbols": [*found.symbols], "trials": found.trials, "ever": ever}
+    tables = {
+        "folds": rows_of(fold_table(found)),
+        "stability": rows_of(stability(found).reset_index()),
+    }
+    summary = as_json(seen) if seen else None
+    say(about | {"summary": summary, **tables, "caveat": f"{CAVEAT} {note}"})
+
+
+def show_walk(found: "WalkForward", note: str) -> None:
+    """A walk for people."""
+    from argo_alpine.metrics import reading
+    from argo_alpine.walk_forward import fold_table, stability
+
+    names, rows = [*found.grid.axes], []
+    for row in fold_table(found).to_dict("records"):
+        window = f"{row['test_from']:%Y-%m} {row['test_to']:%Y-%m}"
+        knobs = [cell(row[name]) for name in names]
+        scores = [reading(row["inside"]), reading(row["outside"])]
+        rows.append([window, *knobs, *scores, reading(row["return"], pct=True), str(row["trades"])])
+    heads = ("window", *map(short, names), "inside", "outside", "return", "trades")
+    show(f"{', '.join(found.symbols)}: {found.objective.name}", heads, rows)
+    taken = (
+        [short(row["field"]), row["chosen"], reading(row["moved"])]
+        for row in stability(found).reset_index().to_dict("records")
+    )
+    show("How often each value was chosen", ("field", "value (times)", "places moved"), taken)
+    for step in found.steps:
+        if step.why:
+            print(f"{step.tested[0]:%Y-%m-%d}: {step.why}")
+    print(f"Out of sample: {record(found.outcome.summary, found.outcome.why)}.")
+    print(f"Inside scores are the best of {len(found.grid)} and flatter. {note}\n{CAVEAT}")
+
+
+def sweep(
+    symbols: Symbols = STOCKS,
+    first: First = date(2005, 3, 1),
+    last: Last = date(2013, 3, 1),
+    grid: Grids = None,
+    settings: Sets = None,
+    ranges: Annotated[
+        list[str] | None,
+        typer.Option("--range", metavar="FIELD=LOW:HIGH", help="Search here; repeatable."),
+    ] = None,
+    trials: Annotated[int, typer.Option(min=1, help="Points of a search.")] = 100,
+    seed: Annotated[int, typer.Option(help="Of a search.")] = 1,
+    objective: Aim = "sharpe",
+    min_trades: MinTrades = 30,
+    top: Annotated[int, typer.Option(min=1, help="Trials shown, the best first.")] = 10,
+    cash: Cash = 100_000.0,
+    workers: Workers = 2,
+    cluster: Cluster = None,
+    ledger: Book = LEDGER,
+    json: Json = False,
+) -> None:
+    """Try every point of a grid, or search a range, and show the peak and the plateau.
+
+    The peak is the best score, the plateau the best median of a neighbourhood. Both are in
+    sample: what such a choice is worth later is a question for walk-forward. Every trial is
+    counted in the ledger, once, and a sweep that was interrupted goes on from there.
+
+    \b
+    Examples:
+      argo-alpine sweep
+      argo-alpine sweep --grid sizing.stop_pct=1:6:0.5 --grid sizing.target_pct=4,6,8
+      argo-alpine sweep --range consensus.threshold=65:85 --trials 200 --seed 7
+      argo-alpine sweep --objective calmar --set costs.slippage_bps=10 --json
+    """
+    if grid and ranges:
+        raise typer.BadParameter("--grid and --range are two ways to search: give one of them")
+    tell("Running; after a change of the code the first run compiles for about a minute.")
+    from argo_alpine import optimize
+    from argo_alpine.bars import load
+    from argo_alpine.stretches import course_of
+    from argo_alpine.walk_forward import Objective
+
+    base, aim = base_of(settings or ()), Objective(objective, min_trades)
+    space, cells = space_of(ranges or ()), grid_of(grid or GRID)
+    course, book = course_of(load(listed(symbols), None, last), first, cash), opened(ledger)
+    with watched("Trials", ledger) as tick:
+        if space:
+            found = optimize.search(
+                course, space, trials, seed, 8, base, aim, workers, cluster, book, tick
+            )
+        else:
+            found = optimize.sweep(course, cells, base, aim, workers, cluster, book, tick)
+    said_sweep(found) if json else show_sweep(found, top, ledger)
+
+
+def said_sweep(found: "Sweep") -> None:
+    """A sweep for programs."""
+    about = {"symbols": [*found.symbols], "objective": found.objective.name}
+    counts = {"trials": found.trials, "ever": found.ever}
+    best = {"peak": found.peak, "plateau": found.plateau}
+    say(about | counts | best | {"table": rows_of(found.table), "caveat": found.caveat})
+
+
+def show_sweep(found: "Sweep", top: int, ledger: Path) -> None:
+    """A sweep for people."""
+    from argo_alpine.metrics import reading
+
+    order = found.table.sort_values(["plateau", "score"], ascending=False, kind="stable")
+    rows = []
+    for row in order.head(top).reset_index().to_dict("records"):
+        knobs = [cell(row[name]) for name in found.names]
+        scores = [reading(row["plateau"]), reading(row["score"])]
+        ratio = f"{reading(row['sharpe_low'])} to {reading(row['sharpe_high'])}"
+        rest = [ratio, reading(row["total_return"], pct=True), str(row["trades"])]
+        rows.append([str(row["trial"]), *knobs, *scores, *rest])
+    heads = ("trial", *map(short, found.names), "plateau", "score", "Sharpe, 95 %", "return")
+    title = f"{', '.join(found.symbols)}: best neighbourhoods by {found.objective.name}"
+    show(title, (*heads, "trades"), rows)
+    for name, place in (("Peak", found.peak), ("Plateau", found.plateau)):
+        said = f"nothing could be judged: {found.table['why'].iloc[0]}"
+        if place is not None:
+            said = ", ".join(f"{n} {cell(found.table[n][place])}" for n in found.names)
+        print(f"{name}: {said}")
+    print(f"{found.caveat} The ledger is {near(ledger)}.")

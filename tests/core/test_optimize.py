@@ -1,0 +1,321 @@
+"""Every trial is counted once, whoever ran it and however often it was interrupted."""
+
+import math
+import sys
+from datetime import date
+from itertools import product
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from argo_alpine import optimize, stretches
+from argo_alpine.bars import load
+from argo_alpine.domain import InvalidPolicy, InvalidSettings, Unavailable
+from argo_alpine.fields import Grid, with_fields
+from argo_alpine.optimize import (
+    Range,
+    best,
+    counted,
+    nearby_scores,
+    on_cluster,
+    plateau,
+    plateau_scores,
+    progress,
+    running,
+    search,
+    sweep,
+)
+from argo_alpine.stretches import Candidate, course_of
+from argo_alpine.trials import Ledger
+from argo_alpine.walk_forward import Objective, Windows, outcomes, walk_forward
+
+STOCKS = load(["MSFT", "AAPL"], last=date(2004, 12, 31))
+COURSE = course_of(STOCKS, date(2003, 1, 2))
+GRID = Grid({"consensus.threshold": tuple(range(62, 80, 2)), "sizing.stop_pct": (*range(1, 11),)})
+SMALL = Grid({"consensus.threshold": (66, 70, 74), "costs.slippage_bps": (0, 20)})
+SPACE = {"consensus.threshold": Range(60, 80), "indicators.sma": Range(10, 60, step=10)}
+AIM = Objective("sharpe", min_trades=3)
+
+
+@pytest.fixture
+def runs(monkeypatch):
+    """Every backtest that is run, by the bars and the policy it is given."""
+    seen, real = [], stretches.backtest
+
+    def watched(bars, policy, costs, *rest):
+        seen.append((bars, policy, costs))
+        return real(bars, policy, costs, *rest)
+
+    monkeypatch.setattr(stretches, "backtest", watched)
+    return seen
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "trials.jsonl"
+
+
+class Stopped(KeyboardInterrupt):
+    """Somebody pressed Ctrl+C."""
+
+
+def stopping(after):
+    def tick(done, total):
+        if done >= after:
+            raise Stopped
+
+    return tick
+
+
+def test_an_interrupted_sweep_resumes_and_ends_as_if_it_had_not_been(runs, path):
+    whole = sweep(COURSE, GRID, objective=AIM)
+    runs.clear()
+    with pytest.raises(Stopped):
+        sweep(COURSE, GRID, objective=AIM, ledger=Ledger(path), tick=stopping(1))
+    kept = len(Ledger(path))
+    assert 0 < kept == len(runs) < len(GRID)
+    resumed = sweep(COURSE, GRID, objective=AIM, ledger=Ledger(path))
+    assert len(runs) == len(GRID)  # each trial once
+    assert Ledger(path).lines == resumed.ever == len(GRID)
+    assert resumed.table.to_csv() == whole.table.to_csv()
+    assert (resumed.peak, resumed.plateau) == (whole.peak, whole.plateau)
+
+
+def test_an_interrupted_walk_and_an_interrupted_search_resume_as_well(runs, path):
+    windows, since = Windows(250, 120), date(2003, 1, 2)
+
+    def walk(ledger=None, tick=None):
+        with running(ledger=ledger) as run:
+            return walk_forward(
+                STOCKS, SMALL, windows, None, AIM, plateau, since, run=run, tick=tick
+            )
+
+    def look(ledger=None, tick=None):
+        return search(COURSE, SPACE, 24, seed=5, objective=AIM, ledger=ledger, tick=tick)
+
+    for work, shown in ((walk, lambda w: w.equity.tobytes()), (look, lambda s: s.table.to_csv())):
+        whole, once = work(), len(runs)
+        runs.clear()
+        with pytest.raises(Stopped):
+            work(Ledger(path), stopping(9))
+        resumed = work(Ledger(path))
+        tests = (
+            len(resumed.steps) + 1 if work is walk else 0
+        )  # a test is no trial, and is run again
+        assert len(runs) - once <= tests
+        assert shown(resumed) == shown(whole)
+        runs.clear()
+
+
+def test_asking_the_same_for_another_purpose_is_no_further_trial(runs, path):
+    sweep(COURSE, SMALL, objective=AIM, ledger=Ledger(path))
+    runs.clear()
+    other = sweep(COURSE, SMALL, objective=Objective("calmar", 3), ledger=Ledger(path))
+    assert (len(runs), other.ever) == (0, len(SMALL))
+    later = course_of(STOCKS, date(2004, 1, 2))
+    assert sweep(later, SMALL, objective=AIM, ledger=Ledger(path)).ever == 2 * len(SMALL)
+
+
+def test_a_result_of_other_code_is_run_again_and_not_counted_again(runs, path, monkeypatch):
+    sweep(COURSE, SMALL, objective=AIM, ledger=Ledger(path))
+    monkeypatch.setattr(optimize, "code_digest", lambda: "repaired")
+    again = sweep(COURSE, SMALL, objective=AIM, ledger=Ledger(path))
+    assert (len(runs), again.ever) == (2 * len(SMALL), len(SMALL))
+
+
+def test_what_the_ledger_gives_back_is_what_was_run_to_the_last_bit(path):
+    some = [with_fields(Candidate(), point) for point in SMALL.points]
+    some += [with_fields(Candidate(), {"consensus.threshold": 100})]  # no trades: NaN
+    fresh = outcomes(COURSE, some)
+    assert repr(counted(outcomes, Ledger(path))(COURSE, some)) == repr(fresh)
+    assert repr(counted(outcomes, Ledger(path))(COURSE, some)) == repr(fresh)
+
+
+def test_no_trial_copies_the_bars(runs):
+    sweep(COURSE, SMALL, objective=AIM)
+    assert all(np.shares_memory(bars.close, COURSE.bars.close) for bars, *_ in runs)
+
+
+def test_costs_are_fields_as_well(runs):
+    sweep(COURSE, SMALL, objective=AIM)
+    assert {costs.slippage_bps for *_, costs in runs} == {0.0, 20.0}
+
+
+def test_the_number_of_threads_changes_no_bit():
+    one, three = (sweep(COURSE, GRID, objective=AIM, workers=n) for n in (1, 3))
+    assert one.table.to_csv() == three.table.to_csv()
+    one, three = (search(COURSE, SPACE, 20, seed=3, objective=AIM, workers=n) for n in (1, 3))
+    assert one.table.to_csv() == three.table.to_csv()
+
+
+def test_a_search_follows_its_seed():
+    tables = [search(COURSE, SPACE, 20, s, objective=AIM).table.to_csv() for s in (3, 3, 4)]
+    assert tables[0] == tables[1] != tables[2]
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """Two workers in processes of their own, on free ports of this machine."""
+    from distributed import LocalCluster
+
+    with LocalCluster(
+        n_workers=2,
+        threads_per_worker=1,
+        processes=True,
+        dashboard_address="127.0.0.1:0",  # None would take a port that may not be free
+        host="127.0.0.1",
+    ) as made:
+        yield made.scheduler_address
+
+
+def test_a_cluster_of_two_changes_no_bit(cluster, path):
+    here = sweep(COURSE, GRID, objective=AIM)
+    there = sweep(COURSE, GRID, objective=AIM, cluster=cluster, ledger=Ledger(path))
+    assert here.table.to_csv() == there.table.to_csv()
+    assert there.ever == len(GRID)
+    some = [with_fields(Candidate(), point) for point in SMALL.points]
+    with on_cluster(cluster) as run:
+        assert repr(run(COURSE, some)) == repr(outcomes(COURSE, some))
+
+
+def test_a_worker_with_other_code_is_refused(cluster, monkeypatch):
+    real = optimize.check_codes
+    monkeypatch.setattr(optimize, "check_codes", lambda codes, own: real(codes, "repaired"))
+    with pytest.raises(InvalidSettings, match="has other code"), on_cluster(cluster):
+        pass
+
+
+def test_without_the_extra_the_remedy_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(InvalidSettings, match=r"argo-alpine\[cluster\]"), on_cluster("tcp://x:1"):
+        pass
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    with pytest.raises(InvalidSettings, match=r"argo-alpine\[research\]"):
+        search(COURSE, SPACE, 2, seed=1)
+
+
+def test_a_scheduler_that_does_not_answer_is_unavailable():
+    with pytest.raises(Unavailable, match="no scheduler answers"), on_cluster("tcp://127.0.0.1:1"):
+        pass
+
+
+tables = arrays(
+    np.float64, st.tuples(st.integers(1, 5), st.integers(1, 5)),
+    elements=st.one_of(st.just(math.nan), st.floats(-5, 5)),
+)  # fmt: skip
+
+
+def a_grid(shape):
+    return Grid({f"knob{i}": (*range(n),) for i, n in enumerate(shape)})
+
+
+@given(tables)
+def test_a_plateau_is_the_median_of_the_cells_one_step_away(scores):
+    rows, columns = scores.shape
+    found = plateau_scores(a_grid(scores.shape), scores.ravel()).reshape(scores.shape)
+    for i, j in product(range(rows), range(columns)):
+        near = [
+            -math.inf if math.isnan(scores[a, b]) else scores[a, b]
+            for a, b in product(range(rows), range(columns))
+            if max(abs(a - i), abs(b - j)) <= 1
+        ]
+        median = float(np.median(near))
+        assert found[i, j] == median or (math.isnan(found[i, j]) and median == -math.inf)
+
+
+@given(tables, st.floats(-3, 3))
+def test_a_plateau_moves_with_its_scores_and_never_leaves_them(scores, by):
+    grid, flat = a_grid(scores.shape), scores.ravel()
+    found = plateau_scores(grid, flat)
+    assert np.allclose(plateau_scores(grid, flat + by), found + by, equal_nan=True)
+    known = found[~np.isnan(found)]
+    assert len(known) == 0 or (known.min() >= np.nanmin(flat) and known.max() <= np.nanmax(flat))
+
+
+@given(st.integers(0, 24), st.floats(2, 1e6))
+def test_a_lonely_peak_never_moves_the_plateau(place, height):
+    hill = np.array([4 - abs(i - 3) - abs(j - 1) for i, j in product(range(5), range(5))], float)
+    spiked = hill.copy()
+    spiked[place] = hill.max() + height
+    before, after = (plateau_scores(a_grid((5, 5)), s) for s in (hill, spiked))
+    assert best(spiked) == place
+    row, column = divmod(best(after, spiked), 5)
+    assert max(abs(row - 3), abs(column - 1)) <= 1
+    assert after.max() <= hill.max() + 1e-12
+    assert before.max() <= after.max() + 1e-12
+
+
+def test_words_and_switches_have_no_neighbours():
+    grid = Grid({"costs.stop_first": (False, True), "sizing.stop_pct": (1, 2, 3)})
+    found = plateau_scores(grid, np.array([1, 1, 1, 5, 5, 5.0]))
+    assert found.tolist() == [1, 1, 1, 5, 5, 5]
+
+
+@given(
+    arrays(np.float64, st.tuples(st.integers(1, 20), st.just(2)), elements=st.floats(0, 1)),
+    st.randoms(use_true_random=False),
+)
+def test_the_order_of_a_samplers_points_changes_no_neighbourhood(places, random):
+    scores = places.sum(axis=1)
+    order = np.array(random.sample(range(len(places)), len(places)))
+    turned = nearby_scores(places[order], scores[order])
+    assert np.array_equal(turned, nearby_scores(places, scores)[order], equal_nan=True)
+
+
+def test_a_lonely_point_of_a_sampler_is_not_judged():
+    places = np.array([[0.1], [0.11], [0.12], [0.13], [0.14], [0.9]])
+    found = nearby_scores(places, np.array([1, 1, 1, 1, 1, 99.0]))
+    assert math.isnan(found[5])
+    assert found[:5].tolist() == [1.0] * 5
+
+
+def test_too_few_trades_are_no_score_and_the_page_says_so():
+    found = sweep(COURSE, SMALL, objective=Objective("sharpe", min_trades=10_000))
+    assert (found.peak, found.plateau) == (None, None)
+    assert found.table["score"].isna().all()
+    assert "Nothing could be judged" in found._repr_html_()
+
+
+def test_the_page_says_how_many_were_tried(path):
+    counted_ones = sweep(COURSE, SMALL, objective=AIM, ledger=Ledger(path))
+    assert "The best of 6 trials flatters" in counted_ones._repr_html_()
+    assert "6 ever counted" in counted_ones.caveat
+    assert "not counted in a ledger" in sweep(COURSE, SMALL, objective=AIM).caveat
+
+
+def test_progress_ends_where_the_work_ends(capsys):
+    ticks = []
+    sweep(COURSE, GRID, objective=AIM, tick=lambda *t: ticks.append(t))
+    assert ticks == [(64, 90), (90, 90)]
+    bar = progress("sweep")
+    for tick in ticks:
+        bar(*tick)
+    assert "90/90" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("space", "count", "said"),
+    [
+        ({}, 5, "search something"),
+        ({"sizing.stop": Range(1, 2)}, 5, "did you mean sizing.stop_pct"),
+        ({"costs.stop_first": Range(0, 1)}, 5, "is no number"),
+        (SPACE, 0, "search something"),
+    ],
+)
+def test_a_search_for_nothing_is_refused(space, count, said):
+    with pytest.raises(InvalidPolicy, match=said):
+        search(COURSE, space, count, seed=1)
+
+
+@pytest.mark.parametrize("wrong", [(2, 1), (1, 1), (0, 5, None, True), (1, 2, -1), (1, math.inf)])
+def test_a_range_that_leads_nowhere_is_refused(wrong):
+    with pytest.raises(InvalidPolicy, match="range"):
+        Range(*wrong)
+
+
+def test_workers_are_one_or_more():
+    with pytest.raises(InvalidPolicy, match="workers must be at least 1"):
+        sweep(COURSE, SMALL, workers=0)

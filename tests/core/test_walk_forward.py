@@ -1,0 +1,353 @@
+"""Chosen on the past, applied to the future, blind to it; and each mistake would be seen."""
+
+import math
+from dataclasses import replace
+from datetime import date
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from argo_alpine import stretches
+from argo_alpine import walk_forward as walking
+from argo_alpine.backtest import backtest
+from argo_alpine.bars import Bars, each, load
+from argo_alpine.domain import InvalidData, InvalidPolicy, numbers
+from argo_alpine.fields import Grid, with_fields
+from argo_alpine.fills import FillPolicy, fee, market_price
+from argo_alpine.stretches import Candidate, Span, Stretch, course_of, stitched, stretch
+from argo_alpine.walk_forward import (
+    MEASURES,
+    Objective,
+    Windows,
+    folds,
+    k_folds,
+    outcomes,
+    peak,
+    purged,
+    scored,
+    stability,
+    walk_forward,
+)
+
+DAY = 86_400_000_000
+STOCKS = load(["AAPL", "MSFT"], last=date(2003, 6, 30))
+GRID = Grid({"consensus.threshold": (70, 75, 80), "sizing.stop_pct": (1.5, 3, 6)})
+WINDOWS = Windows(train=250, test=120)
+AIM = Objective("sharpe", min_trades=5)
+FOLDS = folds(STOCKS.at, WINDOWS)
+SEEDS = range(4)
+
+
+def shaken(bars, first, stop, seed):
+    """The same bars, those from first to stop multiplied by chance."""
+    factor = np.ones((len(bars), 1))
+    factor[first:stop, 0] = np.exp(np.random.default_rng(seed).normal(0, 0.03, stop - first))
+    return Bars(bars.symbols, bars.at, *each(lambda n: getattr(bars, n) * factor), bars.basis)
+
+
+def choices(bars, make):
+    """What a chooser chose in each fold."""
+    return [s.chosen for s in walk_forward(bars, GRID, WINDOWS, None, AIM, make(bars)).steps]
+
+
+def listens(make):
+    """Whether other training prices ever lead to another choice."""
+    before, (first, stop) = choices(STOCKS, make)[0], FOLDS[0].train[0]
+    return any(choices(shaken(STOCKS, first, stop, s), make)[0] != before for s in SEEDS)
+
+
+def peeks(make):
+    """Whether other test prices ever lead to another choice."""
+    before = choices(STOCKS, make)
+    for k, fold in enumerate(FOLDS):
+        for seed in SEEDS:
+            after = choices(shaken(STOCKS, fold.test.first, len(STOCKS), seed), make)
+            if after[: k + 1] != before[: k + 1]:
+                return True
+    return False
+
+
+def is_applied():
+    """Whether each test is what the chosen knobs do over the test window, from flat."""
+    walk = walk_forward(STOCKS, GRID, WINDOWS, None, AIM)
+    for step, fold in zip(walk.steps, FOLDS, strict=True):
+        chosen = with_fields(Candidate(), step.chosen)
+        alone = stretch(course_of(STOCKS), chosen, fold.test)
+        if not np.array_equal(alone.equity, step.part.equity):
+            return False
+    return True
+
+
+def constant(bars):
+    return lambda training: 4
+
+
+def prophet(bars):
+    """A chooser that judges by the bars after training."""
+
+    def choose(training):
+        stop = len(training.course.bars)
+        ahead = replace(course_of(bars), spans=(Span(stop, min(stop + 120, len(bars))),))
+        found = [scored(o, AIM, least=0)[0] for o in outcomes(ahead, training.candidates)]
+        return int(np.nanargmax(found))
+
+    return choose
+
+
+def test_an_honest_chooser_listens_to_training_and_never_sees_the_test():
+    assert listens(lambda bars: peak)
+    assert not peeks(lambda bars: peak)
+
+
+def test_a_chooser_that_ignores_training_is_caught():
+    assert not listens(constant)
+
+
+def test_a_chooser_that_sees_the_test_is_caught():
+    assert peeks(prophet)
+
+
+def test_what_was_chosen_is_what_was_run():
+    assert is_applied()
+
+
+def test_parameters_that_are_not_applied_are_caught(monkeypatch):
+    real = walking.stretch
+    monkeypatch.setattr(walking, "stretch", lambda course, _, span: real(course, Candidate(), span))
+    assert not is_applied()
+
+
+def test_training_is_handed_no_bar_of_the_test():
+    seen = []
+
+    def choose(training):
+        seen.append((len(training.course.bars), training.course.spans))
+        return peak(training)
+
+    walk_forward(STOCKS, GRID, WINDOWS, None, AIM, choose)
+    assert seen == [(fold.test.first, fold.train) for fold in FOLDS]
+
+
+@st.composite
+def walks(draw):
+    train, test = draw(st.integers(2, 60)), draw(st.integers(2, 30))
+    step = draw(st.sampled_from([0, test, test + 5]))
+    purge, embargo = draw(st.integers(0, 8)), draw(st.integers(0, 8))
+    windows = Windows(train, test, step, draw(st.booleans()), purge, embargo)
+    bars = train + purge + draw(st.integers(2, 150))
+    return windows, np.arange(bars) * DAY + 12 * DAY // 24
+
+
+@given(walks())
+def test_every_bar_after_the_first_training_is_tested_once(walk):
+    windows, at = walk
+    try:
+        made = folds(at, windows)
+    except InvalidPolicy:
+        assert windows.embargo  # it left a fold nothing to train on
+        return
+    tested = [t for fold in made for t in range(*fold.test)]
+    assert tested == sorted(set(tested))
+    if windows.step in (0, windows.test):
+        assert tested == [*range(windows.train + windows.purge, len(at))]
+
+
+@given(walks())
+def test_no_training_bar_meets_its_test_its_purge_or_an_embargo(walk):
+    windows, at = walk
+    try:
+        made = folds(at, windows)
+    except InvalidPolicy:
+        return
+    for i, fold in enumerate(made):
+        bars = {t for span in fold.train for t in range(*span)}
+        assert max(bars) < fold.test.first - windows.purge
+        for earlier in made[:i]:
+            assert not bars & {*range(earlier.test.stop, earlier.test.stop + windows.embargo)}
+        if not windows.embargo:
+            oldest = 0 if windows.anchored else fold.test.first - windows.purge - windows.train
+            assert bars == {*range(oldest, fold.test.first - windows.purge)}
+
+
+@given(st.integers(20, 300), st.integers(2, 10), st.integers(0, 9), st.integers(0, 9))
+def test_k_folds_test_every_bar_once_and_train_on_none_that_touches(n, k, purge, embargo):
+    made = k_folds(n, k, purge, embargo)
+    assert [t for fold in made for t in range(*fold.test)] == [*range(n)]
+    for fold in made:
+        near = {*range(fold.test.first - purge, fold.test.stop + embargo)}
+        assert not near & {t for span in fold.train for t in range(*span)}
+
+
+@given(st.lists(st.tuples(st.integers(0, 99), st.integers(0, 30))), st.integers(0, 99), st.data())
+def test_no_label_that_is_kept_shares_an_instant_with_the_test(labels, first, data):
+    last = data.draw(st.integers(first, 120))
+    starts = np.array([a for a, _ in labels], np.int64)
+    ends = np.array([a + length for a, length in labels], np.int64)
+    block = {*range(first, last + 1)}
+    kept = purged(starts, ends, first, last)
+    assert kept.tolist() == [
+        not block & {*range(a, b + 1)} for a, b in zip(starts, ends, strict=True)
+    ]
+
+
+def test_no_trade_that_ends_in_the_test_takes_part_in_a_choice():
+    fold = FOLDS[1]
+    everything = backtest(STOCKS).trades
+    inside = stretch(course_of(STOCKS), Candidate(), Span(0, fold.test.first))
+    closes = STOCKS.at[[fold.test.first, len(STOCKS) - 1]]
+    starts, ends = (everything[n].dt.as_unit("us").astype("int64") for n in ("opened", "closed"))
+    kept = purged(starts.to_numpy(), ends.to_numpy(), *map(int, closes))
+    # a close at the open of the test's first bar lies before that bar's close, and is not inside
+    early = ends.to_numpy() <= STOCKS.at[fold.test.first - 1]
+    assert (kept[early]).all()
+    assert len(inside.pnl) - inside.left == early.sum()
+    assert np.allclose(inside.pnl[: early.sum()], everything["pnl"].to_numpy()[early])
+
+
+@given(st.lists(st.floats(0.5, 2.0), min_size=1, max_size=6))
+def test_stretches_compound(growth):
+    parts = [
+        Stretch(
+            np.arange(2) + 2 * i, 1e5 * np.array([1.0, g]), np.ones(2), np.ones(2),
+            np.array([1e5 * (g - 1)]), 1.0, 0, 0,
+        )
+        for i, g in enumerate(growth)
+    ]  # fmt: skip
+    whole = stitched(parts, 1e5)
+    assert whole.equity[-1] == pytest.approx(1e5 * math.prod(growth))
+    assert whole.pnl.sum() == pytest.approx(whole.equity[-1] - 1e5, abs=1e-6)
+
+
+def test_a_window_ends_flat_and_pays_for_it():
+    course = course_of(STOCKS)
+    costs = FillPolicy(fee_per_share=0.01, fee_minimum=1.0, borrow_pct=0.0)
+    run = backtest(course.bars, costs=costs)
+    assert len(run.holdings)
+    part, record = stretch(course, Candidate(costs=costs), course.spans[0]), numbers(costs)
+    paid = 0.0
+    for held in run.holdings.itertuples():
+        price = market_price(held.last, -held.quantity, record)
+        paid += abs(held.quantity * (held.last - price)) + fee(held.quantity, price, record)
+    assert part.left == len(run.holdings)
+    assert run.equity[-1] - part.equity[-1] == pytest.approx(paid)
+    assert part.equity[-1] - course.cash == pytest.approx(part.pnl.sum())
+
+
+def test_what_is_sold_at_the_end_counts_as_traded(monkeypatch):
+    class Kept:
+        """A run that kept what was bought and sold: here nothing."""
+
+        def __init__(self, run):
+            self.run, self.traded = run, np.zeros(len(run.equity))
+
+        def __getattr__(self, name):
+            return getattr(self.run, name)
+
+    monkeypatch.setattr(stretches, "backtest", lambda *a: Kept(backtest(*a)))
+    part = stretch(course_of(STOCKS), Candidate(), Span(0, len(STOCKS)))
+    held = backtest(STOCKS).holdings
+    value = (held["quantity"].abs() * held["last"]).sum()
+    assert part.traded[-1] == pytest.approx(value, rel=1e-3)
+    assert not part.traded[:-1].any()
+
+
+def test_threads_change_no_bit():
+    course, some = course_of(STOCKS), [with_fields(Candidate(), p) for p in GRID.points]
+    assert repr(outcomes(course, some)) == repr(outcomes(course, some, workers=3))
+    one, two = (
+        walk_forward(STOCKS, GRID, WINDOWS, None, AIM, run=lambda c, s, w=w: outcomes(c, s, w))
+        for w in (1, 2)
+    )
+    assert one.equity.tobytes() == two.equity.tobytes()
+
+
+def test_the_order_of_the_symbols_changes_nothing():
+    turned = Bars(
+        STOCKS.symbols[::-1], STOCKS.at, *each(lambda n: getattr(STOCKS, n)[:, ::-1]), "splits"
+    )
+    walk, other = (walk_forward(b, GRID, WINDOWS, None, AIM) for b in (STOCKS, turned))
+    assert walk.equity.tobytes() == other.equity.tobytes()
+
+
+def test_the_record_has_one_point_for_each_tested_bar():
+    walk = walk_forward(STOCKS, GRID, WINDOWS, None, AIM)
+    tested = [t for fold in FOLDS for t in range(*fold.test)]
+    assert walk.whole.at.tolist() == STOCKS.at[tested].tolist()
+    assert walk.trials == len(FOLDS) * len(GRID)
+    assert stability(walk)["folds"].tolist() == [len(FOLDS)] * 2
+    assert "best of 9" in walk._repr_html_()
+
+
+def test_intraday_windows_begin_with_a_day():
+    hours = load(["EURUSD"])
+    made = folds(hours.at, Windows(1001, 301))
+    from argo_alpine.sessions import exchange_days
+
+    days = exchange_days(hours.at)
+    for fold in made:
+        assert days[fold.test.first] != days[fold.test.first - 1]
+    walk = walk_forward(hours, Grid({"sizing.stop_pct": (0.5, 1)}), Windows(1001, 301), None, AIM)
+    assert len(walk.equity) == sum(f.test.stop - f.test.first for f in made)
+
+
+def test_a_fold_that_cannot_choose_stays_flat_and_says_why():
+    walk = walk_forward(STOCKS, GRID, WINDOWS, None, Objective("sharpe", min_trades=10_000))
+    assert all(math.isnan(s.outside) and math.isnan(s.inside) for s in walk.steps)
+    assert all("at least 10000" in s.why for s in walk.steps)
+    assert (walk.equity == walk.cash).all()
+    assert walk.outcome.summary.trades == 0
+
+
+def test_a_test_without_trades_has_no_score():
+    silent = Bars(STOCKS.symbols, STOCKS.at, *each(lambda n: flat(getattr(STOCKS, n))), "splits")
+    walk = walk_forward(silent, GRID, WINDOWS, None, AIM)
+    assert walk.steps[-1].chosen
+    assert math.isnan(walk.steps[-1].outside)
+    assert walk.steps[-1].why.startswith("no trades")
+
+
+def flat(prices):
+    """Prices until the last test; none from there on."""
+    prices = prices.copy()
+    prices[FOLDS[-1].test.first - 1 :] = np.nan
+    return prices
+
+
+@pytest.mark.parametrize("name", MEASURES)
+def test_every_objective_can_choose(name):
+    (course, aim) = course_of(STOCKS), Objective(name, 5)
+    (outcome,) = outcomes(course, [Candidate()])
+    value, why = scored(outcome, aim)
+    assert math.isfinite(value)
+    assert why == ""
+
+
+@pytest.mark.parametrize(
+    ("windows", "said"),
+    [
+        (Windows(700, 600), None),
+        (Windows(5000, 10), "need 5002 bars"),
+        (Windows(840, 10, purge=100), "need 942 bars"),
+    ],
+)
+def test_windows_longer_than_the_data_are_refused(windows, said):
+    if said is None:
+        assert len(folds(STOCKS.at, windows)) == 1
+    else:
+        with pytest.raises(InvalidPolicy, match=said):
+            folds(STOCKS.at, windows)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"train": 1}, {"test": 1}, {"step": 5}, {"purge": -1}, {"embargo": -1}]
+)
+def test_windows_that_make_no_sense_are_refused_by_name(wrong):
+    with pytest.raises(InvalidPolicy, match=f"windows: {next(iter(wrong))} must be"):
+        Windows(**{"train": 50, "test": 20} | wrong)
+
+
+def test_a_start_beyond_the_data_is_refused():
+    with pytest.raises(InvalidData, match="leave 0"):
+        walk_forward(STOCKS, GRID, WINDOWS, start=date(2030, 1, 1))

@@ -1,0 +1,47 @@
+"""The page of a walk says what the package says, and does not break when there is little to say."""
+
+from datetime import date
+
+import pytest
+
+from argo_alpine.bars import load
+from argo_alpine.fields import Grid
+from argo_alpine.optimize import plateau
+from argo_alpine.trials import Ledger
+from argo_alpine.walk_forward import Objective, Windows, walk_forward
+from services.common.reports import render
+
+SMALL = {
+    "symbols": "AAPL",
+    "first": "2010-01-04",
+    "last": "2012-03-30",
+    "train": 200,
+    "test": 100,
+    "values_across": "2,4",
+    "values_up": "66,72",
+    "min_trades": 5,
+    "workers": 1,
+}
+
+
+def test_the_page_shows_the_walk_and_counts_its_trials(tmp_path):
+    book = tmp_path / "trials.jsonl"
+    report = render("walk_forward", SMALL | {"ledger": str(book)}, tmp_path / "out")
+    grid = Grid({"sizing.stop_pct": (2, 4), "consensus.threshold": (66, 72)})
+    bars, since = load(["AAPL"], last=date(2012, 3, 30)), date(2010, 1, 4)
+    walk = walk_forward(bars, grid, Windows(200, 100), None, Objective("sharpe", 5), plateau, since)
+    assert report.metrics["total_return"] == pytest.approx(walk.outcome.summary.total_return)
+    assert (report.metrics["folds"], report.metrics["trials"]) == (len(walk.steps), walk.trials)
+    page = report.page.read_text()
+    assert f"{len(Ledger(book))} trials counted." in page
+    assert "Hypothetical" in page
+
+
+def test_a_walk_that_could_never_choose_is_a_page_that_says_so(tmp_path):
+    wanted = SMALL | {"min_trades": 100_000, "ledger": str(tmp_path / "trials.jsonl")}
+    report = render("walk_forward", wanted, tmp_path / "out")
+    assert report.metrics["idle_folds"] == report.metrics["folds"]
+    assert report.metrics["sharpe"] is None
+    page = report.page.read_text()
+    assert "too few trades to judge" in page
+    assert "nothing could be chosen" in page

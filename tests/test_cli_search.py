@@ -1,0 +1,193 @@
+"""Two commands that try many policies, count every trial, and promise nothing."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from argo_alpine.trials import TRIALS, Ledger
+from services import cli
+from services.commands import search
+
+SHORT = ("--symbols", "AAPL,MSFT", "--from", "2009-01-02", "--to", "2010-12-31")
+WALK = ("walk-forward", *SHORT, "--train", "200", "--test", "100", "--min-trades", "5")
+SWEEP = ("sweep", *SHORT, "--min-trades", "5")
+GRID = ("--grid", "sizing.stop_pct=2,4", "--grid", "consensus.threshold=66:72:3")
+
+
+@pytest.fixture
+def run(capsys):
+    """Run a command in this process: exit code, stdout, stderr."""
+
+    def invoke(*words):
+        with pytest.raises(SystemExit) as left:
+            cli.main([str(word) for word in words])
+        said = capsys.readouterr()
+        return left.value.code or 0, said.out, said.err
+
+    return invoke
+
+
+@pytest.fixture
+def book(tmp_path):
+    return tmp_path / "trials.jsonl"
+
+
+@pytest.mark.parametrize("command", ["walk-forward", "sweep"])
+def test_help_teaches_with_examples_and_names_every_option(run, command):
+    code, out, _ = run(command, "--help")
+    assert code == 0
+    assert out.count(f"  argo-alpine {command}") >= 4
+    for option in ("--grid", "--set", "--ledger", "--cluster", "--workers", "--json"):
+        assert option in out
+
+
+def test_the_commands_are_found_by_those_who_ask_for_help(run):
+    _, out, _ = run("--help")
+    assert "argo-alpine sweep" in out
+    assert "argo-alpine walk-forward" in out
+
+
+def test_the_ledger_is_where_the_notebooks_say():
+    assert search.LEDGER == TRIALS
+
+
+def test_a_walk_answers_programs(run, book):
+    code, out, _ = run(*WALK, *GRID, "--ledger", book, "--json")
+    said = json.loads(out)
+    assert code == 0
+    assert said["trials"] == said["ever"] == len(Ledger(book)) == 6 * len(said["folds"])
+    assert {"inside", "outside", "sizing.stop_pct", "test_from"} <= said["folds"][0].keys()
+    assert said["summary"]["trades"] == sum(fold["trades"] for fold in said["folds"])
+    assert "Hypothetical" in said["caveat"]
+
+
+def test_a_walk_answers_people_with_its_caveats(run, book):
+    code, out, _ = run(*WALK, *GRID, "--ledger", book)
+    assert code == 0
+    assert "Out of sample: return" in out
+    assert "Inside scores are the best of 6 and flatter." in out
+    assert "Hypothetical" in out
+
+
+def test_a_fold_that_cannot_choose_says_why(run, book):
+    code, out, _ = run(*WALK, *GRID, "--min-trades", "5000", "--ledger", book)
+    assert code == 0
+    assert "nothing could be chosen" in out
+    assert "not defined" in out
+    assert "nan" not in out.split()
+
+
+def test_the_chooser_and_the_knobs_reach_the_walk(run, book):
+    words = (*WALK, *GRID, "--ledger", book, "--json")
+    base, other = (json.loads(run(*words, *more)[1]) for more in ((), ("--choose", "peak")))
+    assert all(
+        a["inside"] <= b["inside"] for a, b in zip(base["folds"], other["folds"], strict=True)
+    )
+    dear = json.loads(run(*words, "--set", "costs.slippage_bps=100")[1])
+    assert dear["summary"]["total_return"] < base["summary"]["total_return"]
+
+
+def test_a_sweep_answers_programs_and_counts_once(run, book):
+    words = (*SWEEP, *GRID, "--ledger", book, "--json")
+    code, out, _ = run(*words)
+    said = json.loads(out)
+    assert (code, said["trials"], said["ever"], len(said["table"])) == (0, 6, 6, 6)
+    assert said["table"][said["peak"]]["score"] == max(row["score"] for row in said["table"])
+    assert run(*words)[1] == out  # from the ledger: the same, and no further trial
+    assert Ledger(book).lines == 6
+
+
+def test_a_sweep_answers_people_with_both_answers_and_the_count(run, book):
+    code, out, _ = run(*SWEEP, *GRID, "--ledger", book)
+    assert code == 0
+    assert "Peak: sizing.stop_pct" in out
+    assert "Plateau: sizing.stop_pct" in out
+    assert "The best of 6 trials flatters" in out
+
+
+def test_a_range_is_searched_and_the_seed_decides(run, book, tmp_path):
+    words = (*SWEEP, "--range", "consensus.threshold=60:80", "--range", "indicators.sma=20:60:10")
+    words += ("--trials", "12", "--json", "--ledger")
+    first = json.loads(run(*words, book)[1])
+    again = json.loads(run(*words, tmp_path / "other.jsonl", "--workers", "1")[1])
+    assert first == again
+    other = json.loads(run(*words, book, "--seed", "2")[1])
+    assert other["table"] != first["table"]
+
+
+def test_after_ctrl_c_the_same_command_goes_on(run, book, monkeypatch):
+    from argo_alpine import walk_forward
+
+    monkeypatch.setattr(walk_forward, "BATCH", 2)
+    real, calls = walk_forward.outcomes, []
+
+    def interrupted(course, candidates, workers=1):
+        calls.append(len(candidates))
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return real(course, candidates, workers)
+
+    monkeypatch.setattr("argo_alpine.optimize.outcomes", interrupted)
+    code, out, err = run(*SWEEP, *GRID, "--ledger", book)
+    assert (code, out, len(Ledger(book))) == (1, "", 2)
+    assert "the same command goes on" in err
+    assert run(*SWEEP, *GRID, "--ledger", book, "--json")[0] == 0
+    assert sum(calls) - calls[1] == 6
+
+
+def test_a_line_cut_short_in_the_ledger_is_told(run, book):
+    run(*SWEEP, *GRID, "--ledger", book)
+    book.write_bytes(book.read_bytes()[:-9])
+    code, _, err = run(*SWEEP, *GRID, "--ledger", book)
+    assert code == 0
+    assert "Warning:" in err
+    assert "cut short" in err
+
+
+def test_a_changed_ledger_is_one_sentence_and_exit_code_one(run, book):
+    run(*SWEEP, *GRID, "--ledger", book)
+    book.write_text(book.read_text().replace("sharpe", "charme", 1))
+    code, out, err = run(*SWEEP, *GRID, "--ledger", book)
+    assert (code, out) == (1, "")
+    assert "is not what was written" in err.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--grid", "sizing.stop=1,2"), "did you mean sizing.stop_pct"),
+        (("--set", "sizing.stop_pct=much"), "sizing.stop_pct must be a finite number"),
+        (("--grid", "sizing.stop_pct=3,2"), "must ascend"),
+        (("--objective", "luck"), "no objective 'luck'"),
+        (("--symbols", "TSLA"), "no sample of TSLA"),
+        (("--cluster", "tcp://127.0.0.1:1"), "no scheduler answers"),
+    ],
+    ids=lambda words: " ".join(words) if isinstance(words, tuple) else "",
+)
+def test_what_cannot_be_meant_is_one_sentence_and_exit_code_one(run, book, words, said):
+    code, out, err = run("sweep", "--ledger", book, *words)
+    assert (code, out) == (1, "")
+    assert said in err.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("sweep", "--grid", "sizing.stop_pct"),
+        ("sweep", "--set", "=3"),
+        ("sweep", "--range", "sizing.stop_pct=1"),
+        ("sweep", "--range", "sizing.stop_pct=1:2", "--grid", "sizing.stop_pct=1,2"),
+        ("sweep", "--workers", "0"),
+        ("walk-forward", "--choose", "luck"),
+        ("walk-forward", "--train", "1"),
+        ("walk-forward", "--from", "yesterday"),
+    ],
+    ids=" ".join,
+)
+def test_a_wrong_question_is_exit_code_two(run, words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = run(*words)
+    assert (code, out) == (2, "")
+    assert f"Usage: argo-alpine {words[0]}" in err
+    assert not Path("data").exists()  # nothing was counted
