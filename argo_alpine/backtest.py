@@ -100,7 +100,10 @@ BOOK = np.dtype(
     + [(name, "i8") for name in ("fills", "trades", "unclear", "acted")]
 )
 SLOT = np.dtype(  # of one symbol: what is held, and what waits for the next open
-    [(name, "f8") for name in ("quantity", "price", "stop", "target", "fees", "order", "rest", "used")]
+    [
+        (name, "f8")
+        for name in ("quantity", "price", "stop", "target", "fees", "order", "rest", "used")
+    ]
     + [(name, "f8") for name in ("close", "wish_stop", "wish_target", "limit", "size")]
     + [(name, "i8") for name in ("opened", "entered", "used_at", "side", "confidence")]
 )
@@ -239,9 +242,7 @@ def usual(t: int, s: int, market: Market, rules: Rules) -> float:
 
 
 @compiled
-def take(
-    t: int, s: int, wanted: float, market: Market, run: Run, rules: Rules
-) -> float:  # signed
+def take(t: int, s: int, wanted: float, market: Market, run: Run, rules: Rules) -> float:  # signed
     "How much of an order this bar can still fill; what it fills is used up."
     slot = run.slots[s]
     used = slot.used if slot.used_at == t + 1 else 0.0
@@ -308,7 +309,9 @@ def line_up(s: int, run: Run) -> None:
 
 # %% ../nbs/31_backtest.ipynb #1e2adf38
 @compiled
-def at_rest(t: int, spent: float, tilt: float, market: Market, run: Run) -> tuple[float, float, float]:
+def at_rest(
+    t: int, spent: float, tilt: float, market: Market, run: Run
+) -> tuple[float, float, float]:
     "Value and lean of what was ordered, resting limits included, and of those alone."
     reserved = 0.0
     for i in range(run.book[0].waiting if run.book[0].resting > 0 else 0):
@@ -337,7 +340,7 @@ def last_close(t: int, s: int, market: Market) -> float:
     t -= 1
     while t > 0 and market.close[t, s] != market.close[t, s]:
         t -= 1
-    return market.close[t, s]
+    return float(market.close[t, s])
 
 
 @compiled
@@ -620,9 +623,7 @@ def obey(t: int, s: int, market: Market, run: Run, rules: Rules) -> None:
 
 
 @compiled
-def close_bar(
-    t: int, now: Marks, told: Opinions, market: Market, run: Run, rules: Rules
-) -> Marks:
+def close_bar(t: int, now: Marks, told: Opinions, market: Market, run: Run, rules: Rules) -> Marks:
     "The close: mark the book, hear the sources."
     run.equity[t], run.gross[t] = revalue(t, market.close, run)
     now = mark(now, run.equity[t], market.days[t], market.at[t], run, rules)
@@ -680,7 +681,8 @@ def blank_run(n_bars: int, n_symbols: int, cash: float, n_actions: int, keep_log
         book,
         slots,
         np.zeros(n_symbols, np.uint32),
-        *np.zeros((2, n_symbols)),
+        np.zeros(n_symbols),
+        np.zeros(n_symbols),
         np.zeros(1, numeric_fields(Snapshot)),
         np.empty((n_symbols, n_bars), np.int8),
         np.zeros(n_symbols, np.int64),
@@ -688,7 +690,8 @@ def blank_run(n_bars: int, n_symbols: int, cash: float, n_actions: int, keep_log
         np.empty(most, FILL),
         np.empty(most, TRADE),
         np.empty(3 * n_bars, np.int64),
-        *np.zeros((2, n_bars)),
+        np.zeros(n_bars),
+        np.zeros(n_bars),
         np.zeros(len(WHY), np.int64),
         np.zeros(len(REASONS) + 1, np.int64),
     )
@@ -728,7 +731,10 @@ def hear(first: int, last: int, told: Opinions, run: Run, rules: Rules) -> None:
         run.whys[1:4] += elect_all(pooled, spoken, *limits, run.sides[s, part], whys)
         if len(log):
             rows = log[:, s]
-            rows["directions"], rows["confidences"] = told.directions[s, part], told.confidences[s, part]
+            rows["directions"], rows["confidences"] = (
+                told.directions[s, part],
+                told.confidences[s, part],
+            )
             rows["side"], rows["turnout"] = run.sides[s, part], np.maximum(spoken, 0)
             rows["why"], rows["confidence"] = whys, beliefs(pooled, spoken)
 
@@ -776,12 +782,16 @@ class Prepared(Value):
             raise InvalidPolicy(f"cash must be above zero, was {cash}")
         told, parts = (told, (len(self.bars),)) if told else self.hearing(policy, keep_log)
         market, now, first = self.market._replace(atr=told.atr), UNMARKED, self.first
-        run = blank_run(*market.close.shape, cash, len(market.actions), keep_log)
+        n, m = market.close.shape
+        run = blank_run(n, m, cash, len(market.actions), keep_log)
         rules = rules_of(self.bars, policy, costs)
         for last in parts:
             if len(market.targets) == 0:
                 hear(first, last, told, run, rules)
-            now, first = loop(first, max(first, last), now, told, market, run, rules), max(first, last)
+            now, first = (
+                loop(first, max(first, last), now, told, market, run, rules),
+                max(first, last),
+            )
         return Backtest(self.bars, self.first, policy, costs, cash, market, run, told)
 
 
@@ -819,10 +829,10 @@ def in_order(bars: Bars, given: Sequence[Floats]) -> tuple[Bars, list[Floats]]:
             )
     order = sorted(range(len(bars.symbols)), key=lambda s: bars.symbols[s])
     if order == list(range(len(order))):
-        return bars, [np.require(a, np.float64, "CW") for a in given]
+        return bars, [np.require(a, np.float64, ("C", "W")) for a in given]
     symbols = tuple(bars.symbols[i] for i in order)
     columns = each(lambda name: getattr(bars, name)[:, order])
-    arranged = [np.require(a[:, order] if len(a) else a, np.float64, "CW") for a in given]
+    arranged = [np.require(a[:, order] if len(a) else a, np.float64, ("C", "W")) for a in given]
     return Bars(symbols, bars.at, *columns, bars.basis), arranged
 
 
@@ -1004,10 +1014,14 @@ def trades_frame(test: Backtest) -> pd.DataFrame:
 def fills_frame(test: Backtest) -> pd.DataFrame:
     "Every fill as a table, by the close of its bar."
     done = test.run.fills[: int(test.run.book["fills"][0])]
-    columns = {"at": clock(test.market.at[done["bar"]])}
-    columns |= {"symbol": [test.whole.symbols[s] for s in done["symbol"]]}
-    columns |= {name: done[name] for name in ("quantity", "price", "fee")}
-    return pd.DataFrame(columns)
+    return pd.DataFrame(
+        {
+            "at": clock(test.market.at[done["bar"]]),
+            "symbol": [test.whole.symbols[s] for s in done["symbol"]],
+            "why": [LEGS[leg] for leg in done["leg"]],
+            **{name: done[name] for name in ("quantity", "price", "fee")},
+        }
+    )
 
 
 def traded_at(test: Backtest) -> Floats:

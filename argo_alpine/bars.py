@@ -157,9 +157,9 @@ class Bars(Value):
 
     def __post_init__(self) -> None:
         # one layout for all: compiled code is compiled for each kind of array it meets
-        object.__setattr__(self, "at", np.require(self.at, requirements="CW"))
+        object.__setattr__(self, "at", np.require(self.at, requirements=("C", "W")))
         for name in COLUMNS:
-            column = np.require(getattr(self, name), np.float64, "CW")
+            column = np.require(getattr(self, name), np.float64, ("C", "W"))
             object.__setattr__(self, name, column)
         check_layout(self)
         check_prices(self)
@@ -405,7 +405,9 @@ def load(
     series = [sample(symbol, name) for symbol, name in sample_files(symbols).items()]
     if basis == "splits":
         known = sample_actions(symbols)
-        splits = {a.symbol: [(b.day, b.ratio) for b in known if b.symbol == a.symbol] for a in known}
+        splits = {
+            a.symbol: [(b.day, b.ratio) for b in known if b.symbol == a.symbol] for a in known
+        }
         series = [adjust_splits(bars, splits) for bars in series]
     elif basis != "raw":
         raise InvalidBars(f"samples are loaded raw or adjusted for splits, asked for {basis!r}")

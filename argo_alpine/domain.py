@@ -197,7 +197,12 @@ def compile_one(function: Callable[P, R], makes_arrays: bool) -> Callable[P, R]:
     numba.CACHE_DIR = str(compiled_folder(home)) if keep else before
     try:
         # counting references to arrays costs more than the arithmetic between them
-        how = {"nogil": True, "forceinline": True, "error_model": "numpy", "_nrt": makes_arrays}
+        how: dict[str, Any] = {
+            "nogil": True,
+            "forceinline": True,
+            "error_model": "numpy",
+            "_nrt": makes_arrays,
+        }
         return cast(Callable[P, R], njit(cache=keep, **how)(function))
     finally:
         numba.CACHE_DIR = before

@@ -136,7 +136,7 @@ def entry_at(
     limit: float,  # NaN: a market order
 ) -> tuple[int, float]:  # when, and the price quoted then
     "When a bar fills an entry; UNFILLED when it does not."
-    if not limit == limit or side * (open - limit) <= 0:
+    if limit != limit or side * (open - limit) <= 0:
         return AT_OPEN, open
     best = low if side > 0 else high
     return (WITHIN, limit) if side * (best - limit) < 0 else (UNFILLED, np.nan)
@@ -144,7 +144,13 @@ def entry_at(
 
 @compiled
 def entry_price(
-    when: int, quoted: float, quantity: float, limit: float, atr: float, usual: float, costs: Numbers
+    when: int,
+    quoted: float,
+    quantity: float,
+    limit: float,
+    atr: float,
+    usual: float,
+    costs: Numbers,
 ) -> float:
     "What an entry pays: a limit its own price within a bar, and at the open no more than that."
     if when == WITHIN:

@@ -142,9 +142,7 @@ def fold_trend(state: Numbers, ring: Floats, close: float, periods: Numbers) -> 
 
 # %% ../nbs/10_indicators.ipynb #c5d60930
 @compiled
-def swing(
-    gain: float, loss: float, change: float, count: int, period: int
-) -> tuple[float, float]:
+def swing(gain: float, loss: float, change: float, count: int, period: int) -> tuple[float, float]:
     "Wilder's average gain and loss after another change."
     risen, fallen = max(change, 0.0), max(-change, 0.0)
     return wilder(gain, risen, count, period), wilder(loss, fallen, count, period)
@@ -294,7 +292,11 @@ def fold_averages(state: Numbers, n: int, bars: Series, out: Columns, p: Periods
     slow, fast, spread, money = state.slow, state.fast, state.range, state.money
     volume, traded, late = state.volume, state.traded, p.macd_slow - p.macd_fast
     for i in range(n):
-        t, close, before = state.bars + i, bars.close[state.bars + i], bars.close[state.bars + i - 1]
+        t, close, before = (
+            state.bars + i,
+            bars.close[state.bars + i],
+            bars.close[state.bars + i - 1],
+        )
         total += close - (bars.close[t - p.sma] if t >= p.sma else 0.0)
         average = ema(average, close, t + 1, p.ema)
         slow = ema(slow, close, t + 1, p.macd_slow)

@@ -6,7 +6,7 @@
 __all__ = ['SPREAD', 'PART', 'Prices', 'Opinions', 'recorded', 'Desk', 'compact', 'block_end', 'score_block', 'cast_block',
            'recall_block', 'keep_votes', 'count_said', 'spread', 'opine', 'opine_all', 'series_of', 'blank_desk',
            'blank_opinions', 'Reader', 'reader', 'read_symbols', 'read_until', 'opinions', 'in_parts', 'prices_of',
-           'elect_all']
+           'question', 'elect_all']
 
 # %% ../nbs/25_opinions.ipynb #2fe0bd66
 from collections.abc import Iterable, Iterator, Sequence
@@ -115,11 +115,14 @@ def block_end(s: int, first: int, n: int, start: int, prices: Prices, desk: Desk
 
 # %% ../nbs/25_opinions.ipynb #9af1930f
 @compiled
-def score_block(
-    first: int, n: int, knobs: Numbers, p: Periods, desk: Desk, atr: Floats
-) -> None:
+def score_block(first: int, n: int, knobs: Numbers, p: Periods, desk: Desk, atr: Floats) -> None:
     "The scores of Massive and Alpha Vantage on n bars; no ATR where Massive cannot be read."
-    c, close, price, indicators = rows_of(desk.block), desk.bars.close, desk.scores[0], desk.scores[1]
+    c, close, price, indicators = (
+        rows_of(desk.block),
+        desk.bars.close,
+        desk.scores[0],
+        desk.scores[1],
+    )
     for i in range(n):
         seen = seen_of(
             close[first + i], c.total[i], c.ema[i], c.gain[i], c.loss[i], c.macd[i], c.atr[i],
@@ -275,7 +278,8 @@ def series_of(prices: Prices) -> tuple[Series, Ints]:
     n, m = prices.close.shape
     columns = (prices.high, prices.low, prices.close, prices.volume)
     if m == 1 and len(prices.ratios) == 0 and not np.isnan(prices.close).any():
-        return Series(*(c[:, 0] for c in columns), np.empty(n)), np.arange(n)
+        high, low, close, volume = (c[:, 0] for c in columns)
+        return Series(high, low, close, volume, np.empty(n)), np.arange(n)
     return Series(*np.empty((5, n + 1))), np.empty(n + 1, np.int64)
 
 
@@ -349,7 +353,10 @@ def opinions(
         mine = reader(prices, said, policy, start, out)
         return out._replace(voted=mine.out.voted), in_parts(mine, n)
     groups = threads if m > 1 and prices.close.size >= SPREAD else 1
-    shares = [(part, reader(prices, said, policy, start, out)) for part in np.array_split(np.arange(m), groups)]
+    shares = [
+        (part, reader(prices, said, policy, start, out))
+        for part in np.array_split(np.arange(m), groups)
+    ]
     if groups == 1:
         out.voted[:] = read_symbols(*shares[0])
         return out, (n,)
@@ -365,11 +372,17 @@ def in_parts(r: Reader, n: int) -> Iterator[int]:
         for read in [pool.submit(read_until, last, r) for last in ends]:
             yield read.result()
 
-# %% ../nbs/25_opinions.ipynb #ae8fc7ae
+# %% ../nbs/25_opinions.ipynb #caed568c
 def prices_of(bars: Bars, ratios: Floats | None = None) -> Prices:
     "Bars as voting reads them."
     none = np.zeros((0, 0))
     return Prices(bars.high, bars.low, bars.close, bars.volume, none if ratios is None else ratios)
+
+
+def question(policy: Policy) -> tuple[object, ...]:
+    "All of a policy that opinions depend on: equal questions have equal answers."
+    knobs = numbers(policy.indicators).tobytes(), numbers(policy.votes).tobytes()
+    return *knobs, *sorted(policy.consensus.weights.items())
 
 # %% ../nbs/25_opinions.ipynb #ad72d539
 @compiled

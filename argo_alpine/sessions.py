@@ -95,7 +95,7 @@ NEW_YORK = "America/New_York"
 @cache
 def offsets() -> tuple[Ints, Ints]:  # (n,) microseconds: since when, and how far ahead of UTC
     "How far New York has been ahead of UTC, and since when."
-    hourly = pd.date_range(START, END, freq="h", unit="us")
+    hourly = pd.date_range(EPOCH.date(), END, freq="h", unit="us")
     there = hourly.tz_localize("UTC").tz_convert(NEW_YORK).tz_localize(None)
     since, ahead = (i.to_numpy().astype(np.int64) for i in (hourly, there - hourly))
     changes = np.concatenate([[True], ahead[1:] != ahead[:-1]])
@@ -118,10 +118,10 @@ def exchange_days(
     at: Ints,  # (n,) microseconds since 1970, UTC
 ) -> Ints:  # (n,) days since 1970
     "The New York date of each instant. *Raises* `InvalidTime` beyond the calendar."
-    first, last = (microseconds(datetime.fromisoformat(f"{day}T00:00Z")) for day in (START, END))
-    if len(at) and not first <= at.min() <= at.max() <= last:
+    last = microseconds(datetime.fromisoformat(f"{END}T00:00Z"))
+    if len(at) and not 0 <= at.min() <= at.max() <= last:
         raise InvalidTime(
-            f"New York's clock is known from {START} to {END}, asked {instant(at.min())} "
+            f"New York's clock is known from 1970 to {END}, asked {instant(at.min())} "
             f"to {instant(at.max())}: are these microseconds since 1970?"
         )
     days = np.empty(len(at), np.int64)

@@ -7,7 +7,7 @@ __all__ = ['MEASURES', 'Runner', 'Tick', 'BATCH', 'Chooser', 'Outcome', 'judged'
            'in_batches', 'purged', 'without', 'Windows', 'Fold', 'folds', 'k_folds', 'Training', 'peak', 'after',
            'trained', 'Step', 'tested', 'WalkForward', 'fold_table', 'stability', 'walk_page', 'walk_forward']
 
-# %% ../nbs/34_walk_forward.ipynb #7052b02a
+# %% ../nbs/34_walk_forward.ipynb #290a0da0
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -25,14 +25,18 @@ from .bars import Bars
 from .domain import Floats, Ints, InvalidPolicy, Reading, Value
 from .fields import Grid, Knob, with_fields, worded
 from .metrics import Summary, reading, summarise
+from .opinions import Opinions, question
 from .sessions import exchange_days, instant
 from argo_alpine.stretches import (
     Candidate,
     Course,
     Span,
+    Stage,
     Stretch,
     course_of,
     idle,
+    performed,
+    staged,
     stitched,
     stretch,
     until,
@@ -99,21 +103,32 @@ def scored(
     value = float(getattr(outcome.summary, objective.name))
     return value, f"{objective.name} is not defined here" if math.isnan(value) else ""
 
-# %% ../nbs/34_walk_forward.ipynb #dbd8ae8c
-def outcome_of(course: Course, candidate: Candidate) -> Outcome:
-    "One candidate over all spans of a course, put end to end."
-    parts = [stretch(course, candidate, span) for span in course.spans]
+# %% ../nbs/34_walk_forward.ipynb #8e37f498
+def outcome_of(
+    stages: Sequence[Stage], candidate: Candidate, told: Sequence[Opinions | None]
+) -> Outcome:
+    "One candidate over all stages of a course, put end to end."
+    course = stages[0].course
+    parts = [performed(stage, candidate, known) for stage, known in zip(stages, told, strict=True)]
     return judged(stitched(parts, course.cash), course.per_year)
 
 
 def outcomes(course: Course, candidates: Sequence[Candidate], workers: int = 1) -> list[Outcome]:
-    "All candidates over one course, in order."
-    if workers == 1 or len(candidates) < 2:
-        return [outcome_of(course, candidate) for candidate in candidates]
+    "All candidates over one course, in order; those that hear the same are told once."
     from joblib import Parallel, delayed
 
-    runs = (delayed(outcome_of)(course, candidate) for candidate in candidates)
-    return [*Parallel(n_jobs=workers, backend="threading")(runs)]
+    stages = [staged(course, span) for span in course.spans]
+    groups: dict[object, list[int]] = {}
+    for i, candidate in enumerate(candidates):
+        groups.setdefault(question(candidate.policy), []).append(i)
+    found: dict[int, Outcome] = {}
+    for members in groups.values():
+        policy = candidates[members[0]].policy
+        told = [stage.ready.opinions(policy, threads=workers) for stage in stages]
+        runs = (delayed(outcome_of)(stages, candidates[i], told) for i in members)
+        done = Parallel(n_jobs=min(workers, len(members)), backend="threading")(runs)
+        found |= dict(zip(members, done, strict=True))
+    return [found[i] for i in range(len(candidates))]
 
 
 Runner: TypeAlias = Callable[[Course, Sequence[Candidate]], list[Outcome]]

@@ -246,15 +246,19 @@ class Rehearsal:
             self.leave(t, s, position, leg, quoted)
 
     def leave(
-        self, t: int, s: int, position: Position, leg: int, quoted: float, order: Order | None = None
+        self,
+        t: int,
+        s: int,
+        position: Position,
+        leg: int,
+        quoted: float,
+        order: Order | None = None,
     ) -> None:
         quantity, symbol = self.take(t, s, -position.quantity), position.symbol
         if order is not None and quantity != order.quantity:
             self.ended.append(order.id)
         if quantity:
-            price = exit_price(
-                leg, quoted, quantity, self.ranges[s], self.usual(t, s), self.knobs
-            )
+            price = exit_price(leg, quoted, quantity, self.ranges[s], self.usual(t, s), self.knobs)
             at = self.closed[t] if leg else self.opened[t]
             charge = fee(quantity, price, self.knobs)
             name = order.id if order is not None else ""

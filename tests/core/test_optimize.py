@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from argo_alpine import optimize, stretches
+from argo_alpine import optimize
+from argo_alpine.backtest import Prepared
 from argo_alpine.bars import load
 from argo_alpine.domain import InvalidPolicy, InvalidSettings, Unavailable
 from argo_alpine.fields import Grid, with_fields
@@ -43,13 +44,13 @@ AIM = Objective("sharpe", min_trades=3)
 @pytest.fixture
 def runs(monkeypatch):
     """Every backtest that is run, by the bars and the policy it is given."""
-    seen, real = [], stretches.backtest
+    seen, real = [], Prepared.run
 
-    def watched(bars, policy, costs, *rest):
-        seen.append((bars, policy, costs))
-        return real(bars, policy, costs, *rest)
+    def watched(ready, policy, costs, *rest, **named):
+        seen.append((ready.bars, policy, costs))
+        return real(ready, policy, costs, *rest, **named)
 
-    monkeypatch.setattr(stretches, "backtest", watched)
+    monkeypatch.setattr(Prepared, "run", watched)
     return seen
 
 

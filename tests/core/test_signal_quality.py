@@ -763,7 +763,8 @@ def test_an_expired_signal_leaves_at_its_close_and_pays_for_it():
         DAY * np.arange(2), *(np.ascontiguousarray(rows[:, i : i + 1]) for i in range(4))
     )
     dear = numbers(replace(FREE, slippage_bps=100.0))
-    told = {side: leave(0, 0, side, (np.nan, np.nan), 1, prices, math.nan, dear) for side in (1, -1)}
+    legs = (np.nan, np.nan)
+    told = {side: leave(0, 0, side, legs, 1, prices, math.nan, dear) for side in (1, -1)}
     assert all(t[0] == EXPIRED and t[2] == 101.0 for t in told.values())
     assert told[1][3] < 101.0 < told[-1][3]
 
