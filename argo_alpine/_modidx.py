@@ -51,6 +51,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                       'argo_alpine.backtest.book_fill': ('backtest.html#book_fill', 'argo_alpine/backtest.py'),
                                       'argo_alpine.backtest.clock': ('backtest.html#clock', 'argo_alpine/backtest.py'),
                                       'argo_alpine.backtest.close_bar': ('backtest.html#close_bar', 'argo_alpine/backtest.py'),
+                                      'argo_alpine.backtest.coast': ('backtest.html#coast', 'argo_alpine/backtest.py'),
                                       'argo_alpine.backtest.coverage_frame': ('backtest.html#coverage_frame', 'argo_alpine/backtest.py'),
                                       'argo_alpine.backtest.decisions_frame': ('backtest.html#decisions_frame', 'argo_alpine/backtest.py'),
                                       'argo_alpine.backtest.enter': ('backtest.html#enter', 'argo_alpine/backtest.py'),

@@ -16,8 +16,11 @@ from argo_alpine.backtest import Backtest, backtest
 from argo_alpine.bars import Bars
 from argo_alpine.engine import Policy
 from argo_alpine.fills import FillPolicy
+from argo_alpine.metrics import summary
 from argo_alpine.risk import RiskPolicy
 from argo_alpine.sizing import SizingPolicy
+from argo_alpine.stretches import Candidate, course_of
+from argo_alpine.walk_forward import outcomes
 from bench.markets import CASH, FEES, STOP, TARGET, Prices
 from bench.peers import Outcome
 
@@ -40,16 +43,30 @@ def as_ours(given: Any) -> Any:
     return Bars(*given, "raw") if isinstance(given, Prices) else given
 
 
+def still_open(run: Backtest) -> int:
+    """Positions held at the end."""
+    return int(run.run.book["held"][0])
+
+
 def our_run(bars: Bars, policy: Policy = POLICY) -> Outcome:
-    """One run."""
+    """One run: curve, trades, fills, costs, reasons, as arrays."""
     run = backtest(bars, policy)
-    return len(run.trades) + len(run.holdings), float(run.equity[-1])
+    return len(run.pnl) + still_open(run), float(run.equity[-1])
+
+
+def our_page(bars: Bars, policy: Policy = POLICY) -> Outcome:
+    """One run and its summary, as the peers give one."""
+    run = backtest(bars, policy)
+    page = summary(run)
+    return page.trades + still_open(run), float(run.equity[-1])
 
 
 def our_sweep(bars: Bars, policies: Sequence[Policy] = POLICIES) -> Outcome:
-    """Every policy on the same bars. The one place that knows how a sweep is done."""
-    outcomes = [our_run(bars, policy) for policy in policies]
-    return sum(trips for trips, _ in outcomes), sum(value for _, value in outcomes)
+    """Every policy on the same bars, positions sold at the end, each with its summary."""
+    course = course_of(bars)
+    found = outcomes(course, [Candidate(policy) for policy in policies], workers=2)
+    pages = [outcome.summary for outcome in found if outcome.summary]
+    return sum(p.trades for p in pages), sum(1 + p.total_return for p in pages)
 
 
 def our_quality(confidences: NDArray[np.int64], hits: NDArray[np.bool_]) -> Outcome:

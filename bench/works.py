@@ -75,10 +75,10 @@ def theirs(function: Callable[..., Outcome], **how: Any) -> Callable[..., Job]:
     return lambda *given: partial(function, *given, **how)
 
 
-def singles(brackets: bool) -> dict[str, Callable[..., Job]]:
+def singles(brackets: bool, job: str = "our_run") -> dict[str, Callable[..., Job]]:
     """The four engines on one symbol."""
     return {
-        "ours": ours("our_run"),
+        "ours": ours(job),
         "backtesting": theirs(peers.backtesting_single, brackets=brackets),
         "vectorbt": theirs(peers.vectorbt_single, brackets=brackets),
         "raptorbt": theirs(peers.raptorbt_single, brackets=brackets),
@@ -89,7 +89,7 @@ WORKS = {
     "goog": Work(
         "GOOG, 2,148 days",
         goog,
-        singles(brackets=False),
+        singles(brackets=False, job="our_page"),
         {"raptorbt": 1, "backtesting": 30},
     ),
     "single100k": Work(
