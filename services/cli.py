@@ -3,21 +3,29 @@
 # Nothing heavy is imported up here: --help answers at once, each command imports what it needs.
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import date
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from services.commands import alpine, compare, dashboard, live, record, run, search, up
+from services.commands import (
+    alpine,
+    backtest,
+    compare,
+    dashboard,
+    live,
+    quality,
+    record,
+    run,
+    search,
+    up,
+)
+from services.commands.knobs import listed
 from services.commands.screen import Json, near, say, show, tell
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from services.common.reports import Tick
-
-CAVEAT = "Hypothetical results: nobody traded them, and the policy was chosen after the prices."
-STOCKS = "AAPL,IBM,MSFT,GOOG"
 
 app = typer.Typer(
     add_completion=False,
@@ -26,16 +34,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-
-def listed(symbols: str) -> list[str]:
-    """The symbols in `AAPL,MSFT`."""
-    return symbols.replace(",", " ").upper().split()
-
-
-def day(text: str | date) -> date:
-    """A day such as 2005-03-01."""
-    return text if isinstance(text, date) else date.fromisoformat(text)
 
 
 def stated(version: bool) -> None:
@@ -58,12 +56,16 @@ def entry(
     \b
     Start here:
       argo-alpine bars                    what market data is here
-      argo-alpine backtest                what the policy would have done with it
-      argo-alpine report backtest         the same as a page with pictures
-      argo-alpine compare                 the reports there are, side by side
+      argo-alpine lab                     the notebooks it is all made of
+
+    \b
+    Try a policy:
+      argo-alpine backtest                what it would have done, after costs
+      argo-alpine signal-quality          how often its signals were right, and thanks to whom
       argo-alpine sweep                   many policies at once: the peak and the plateau
       argo-alpine walk-forward            chosen on the past, judged on what came after
-      argo-alpine lab                     the notebooks it is all made of
+      argo-alpine report backtest         the same as a page with pictures; report --all for all
+      argo-alpine compare                 the reports there are, side by side
 
     \b
     Run it all:
@@ -168,67 +170,6 @@ def bars(
     if damaged := [row["error"] for row in found if not row["sound"]]:
         tell("\n".join(damaged))
         raise typer.Exit(1)
-
-
-@app.command()
-def backtest(
-    symbols: Annotated[str, typer.Option(help="Which, with commas; see `bars`.")] = STOCKS,
-    first: Annotated[
-        date, typer.Option("--from", parser=day, metavar="DATE", help="First day decided.")
-    ] = date(2005, 3, 1),
-    last: Annotated[
-        date, typer.Option("--to", parser=day, metavar="DATE", help="Last day, included.")
-    ] = date(2013, 3, 1),
-    cash: Annotated[float, typer.Option(help="At the beginning, account currency.")] = 100_000.0,
-    threshold: Annotated[float, typer.Option(help="Consensus that acts, percent.")] = 75.0,
-    drawdown_pct: Annotated[float, typer.Option(help="From the peak; more halts.")] = 10.0,
-    rearm_after: Annotated[int, typer.Option(help="Days a halt lasts; 0: for good.")] = 0,
-    slippage_bps: Annotated[float, typer.Option(help="Against us, basis points.")] = 5.0,
-    spread_bps: Annotated[float, typer.Option(help="Bid to ask; half is paid.")] = 2.0,
-    fee_per_share: Annotated[float, typer.Option(help="Account currency.")] = 0.0,
-    json: Json = False,
-) -> None:
-    """What the policy would have done with these prices, after costs.
-
-    Bars before --from warm up the indicators.
-
-    \b
-    Examples:
-      argo-alpine backtest
-      argo-alpine backtest --symbols AAPL,MSFT --from 2009-01-01 --to 2013-03-01
-      argo-alpine backtest --threshold 80 --slippage-bps 10 --json
-    """
-    tell("Running; after a change of the code the first run compiles for about a minute.")
-    from argo_alpine.backtest import backtest as run_backtest
-    from argo_alpine.bars import load
-    from argo_alpine.consensus import ConsensusPolicy
-    from argo_alpine.engine import WEIGHTS, Policy
-    from argo_alpine.fills import FillPolicy
-    from argo_alpine.metrics import as_json, lines, summary
-    from argo_alpine.risk import RiskPolicy
-
-    policy = Policy(
-        consensus=ConsensusPolicy(WEIGHTS, threshold=threshold),
-        risk=RiskPolicy(drawdown_pct=drawdown_pct, rearm_after=rearm_after),
-    )
-    costs = FillPolicy(
-        slippage_bps=slippage_bps, spread_bps=spread_bps, fee_per_share=fee_per_share
-    )
-    prices = load(listed(symbols), None, last)
-    run = run_backtest(prices, policy=policy, costs=costs, cash=cash, start=first)
-    found = summary(run)
-    halts = [f"{at:%Y-%m-%d}" for at in run.halts]
-    if json:
-        paid = {name: float(value) for name, value in run.paid.items()}
-        about = {"symbols": [*run.bars.symbols], "policy": policy.version, "caveat": CAVEAT}
-        say(about | {"summary": as_json(found), "paid": paid, "halts": halts})
-        return
-    extra = [("Trades", str(len(run.trades))), ("Halts", ", ".join(halts) or "none")]
-    costs_paid = [(f"Paid in {name}", f"{value:,.2f}") for name, value in run.paid.items()]
-    known = {name for name, _ in extra}
-    numbers = [line for line in lines(found) if line[0] not in known]
-    show(", ".join(run.bars.symbols), ("", ""), [*numbers, *costs_paid, *extra])
-    print(CAVEAT)
 
 
 def settings(context: typer.Context, words: Sequence[str], known: Iterable[str]) -> dict[str, str]:
@@ -386,11 +327,11 @@ def lab(
 
 
 for command in (
+    *(backtest.backtest, quality.signal_quality, search.sweep, search.walk_forward),
     *(run.sandbox, run.argo, live.health, live.account, live.positions, live.signals),
     *(live.sources, record.replay, record.logs),
     *(up.up, alpine.alpine, alpine.user, dashboard.dashboard),
     compare.compare,
-    *(search.walk_forward, search.sweep),
 ):
     app.command()(command)
 

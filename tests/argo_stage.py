@@ -1,5 +1,6 @@
 """A market, a broker and an engine in one process: days pass in milliseconds."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -28,6 +29,17 @@ from tests.clocks import ManualClock
 SYMBOLS = ("AAPL", "IBM", "MSFT", "GOOG")
 FIRST = datetime(2005, 3, 1, 21, tzinfo=UTC)
 SOURCES = ("massive", "alpha_vantage", "x_sentiment", "sonar")
+
+
+def allowed(order: BrokerOrder, meant: Order, before: float | None, price: float) -> float | None:
+    """What an order gets on the way to a price, as far as its limit allows; None: nothing."""
+    limit, side = meant.signal.limit, 1 if order.quantity > 0 else -1
+    if meant.leg != "entry" or math.isnan(limit):
+        return price
+    if side * (price - limit) > 0:
+        return None
+    is_passed = before is not None and side * (before - limit) > 0
+    return limit if is_passed else price
 
 
 @dataclass
@@ -104,6 +116,7 @@ class FakeBroker:
 
     def trade(self, prices: Mapping[str, float]) -> None:
         """The market moves: entries and closes fill, guards that are met fill and end."""
+        before = dict(self.prices)
         self.prices.update(prices)
         for name, order in list(self.placed.items()):
             price = self.prices.get(order.symbol)
@@ -112,7 +125,9 @@ class FakeBroker:
             if order.leg == "target" and not order.state.is_final:
                 self.exit_own(name, order, price)
             elif not order.state.is_final:
-                self.placed[name] = order = self.filled(order, price)
+                got = allowed(order, self.meant[name], before.get(order.symbol), price)
+                if got is not None:
+                    self.placed[name] = order = self.filled(order, got)
             elif order.state == OrderState.FILLED:
                 self.guard(name, order, price)
 

@@ -6,18 +6,24 @@ import json
 import os
 import subprocess
 import sys
+from datetime import date
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from argo_alpine.fills import FillPolicy
 from argo_alpine.risk import RiskPolicy
 from services import cli
+from services.commands import backtest as backtests
+from services.commands import search
 from services.common import reports
 
 ROOT = Path(__file__).parents[1]
-COMMANDS = ["bars", "backtest", "report", "compare", "lab"]
+COMMANDS = ["bars", "backtest", "signal-quality", "report", "compare", "lab"]
+YEAR = ("--symbols", "AAPL", "--from", "2011-01-03", "--to", "2011-12-30")
 HEAVY = {"numpy", "pandas", "numba", "plotly", "papermill", "rich.table", "jupyter_client"}
 
 
@@ -96,7 +102,14 @@ def test_a_damaged_file_is_a_failed_check(run, monkeypatch, tmp_path):
     assert "FB.csv is damaged" in err
 
 
-@pytest.mark.parametrize("command", [("bars", "TSLA"), ("backtest", "--symbols", "TSLA")])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("bars", "TSLA"),
+        ("backtest", "--symbols", "TSLA"),
+        ("signal-quality", "--symbols", "TSLA"),
+    ],
+)
 def test_an_unknown_symbol_is_one_sentence_and_exit_code_one(run, command):
     code, out, err = run(*command)
     last = err.splitlines()[-1]
@@ -112,6 +125,10 @@ def test_an_unknown_symbol_is_one_sentence_and_exit_code_one(run, command):
         ("bars", "--rows", "many"),
         ("backtest", "--from", "yesterday"),
         ("backtest", "--treshold", "80"),
+        ("backtest", "--set", "sizing.stop_pct"),
+        ("backtest", "--trades", "."),
+        ("signal-quality", "--horizon", "0"),
+        ("signal-quality", "--report", "--set", "sizing.stop_pct=2"),
         ("report",),
         ("report", "backtest", "--treshold", "80"),
         ("report", "backtest", "80"),
@@ -157,6 +174,105 @@ def test_a_backtest_answers_people_with_a_caveat_and_programs_with_numbers(run):
     assert said["paid"]["slippage"] > 0
 
 
+def test_any_knob_is_turned_from_the_command_line_and_goes_last(run):
+    policies = {}
+    for words in ((), ("--set", "sizing.stop_pct=2"), ("--set", "costs.slippage_bps=50")):
+        said = json.loads(run("backtest", *YEAR, "--slippage-bps", "1", *words, "--json")[1])
+        policies[words] = (said["policy"], said["paid"]["slippage"])
+    base, stop, dear = policies.values()
+    assert stop[0] != base[0]
+    assert dear[0] == base[0]
+    assert dear[1] > 10 * base[1]
+
+
+def test_a_knob_there_is_not_is_answered_with_those_that_are_near(run):
+    for name in ("backtest", "signal-quality"):
+        code, out, err = run(name, *YEAR, "--set", "sizing.stop=1")
+        assert (code, out) == (1, "")
+        assert "did you mean sizing.stop_pct" in err.splitlines()[-1]
+
+
+def test_sweeps_and_single_runs_read_knobs_with_the_same_code():
+    from services.commands import knobs, quality
+
+    assert backtests.base_of is search.base_of is quality.base_of is knobs.base_of
+
+
+def test_trades_are_written_as_they_were_made(run, tmp_path):
+    from argo_alpine.backtest import backtest
+    from argo_alpine.bars import load
+
+    path = tmp_path / "new" / "trades.csv"
+    code, _, err = run("backtest", *YEAR, "--trades", str(path))
+    assert code == 0
+    assert str(path) in err
+    made = backtest(load(["AAPL"], None, date(2011, 12, 30)), start=date(2011, 1, 3)).trades
+    kept = pd.read_csv(path, parse_dates=["opened", "closed"])
+    assert len(kept) > 5
+    assert [*kept.columns] == [*made.columns]
+    assert np.array_equal(kept["pnl"], made["pnl"])
+    assert list(kept["opened"]) == list(made["opened"])
+
+
+def test_trades_that_cannot_be_written_are_one_sentence(run, tmp_path):
+    (tmp_path / "file").write_text("")
+    code, _, err = run("backtest", *YEAR, "--trades", str(tmp_path / "file" / "trades.csv"))
+    assert code == 1
+    assert "cannot be written" in err.splitlines()[-1]
+
+
+def test_raw_prices_with_their_splits_are_the_same_opinions_and_no_fall(run):
+    """AAPL was split two for one on 2005-02-28; unadjusted and unconverted, half would be lost."""
+    words = ("--symbols", "AAPL", "--from", "2005-01-03", "--to", "2005-06-30")
+    words += ("--set", "risk.collar_pct=100", "--json")
+    adjusted, raw = (json.loads(run("backtest", *words, *more)[1]) for more in ((), ("--raw",)))
+    assert (adjusted["basis"], raw["basis"]) == ("splits", "raw")
+    assert raw["summary"]["trades"] == adjusted["summary"]["trades"]
+    assert abs(raw["summary"]["total_return"] - adjusted["summary"]["total_return"]) < 0.005
+    assert "dividends are not recorded" in run("backtest", *YEAR, "--raw")[1]
+
+
+def test_signal_quality_answers_people_with_what_was_needed_and_from_whom(run):
+    code, out, _ = run("signal-quality", *YEAR)
+    assert code == 0
+    for word in ("needed to break even", "worth", "Shapley", "x_sentiment", "Hypothetical"):
+        assert word in out
+    assert "report signal_quality" in out
+
+
+def test_signal_quality_answers_programs_with_the_numbers_of_the_package(run):
+    from argo_alpine.bars import load
+    from argo_alpine.signal_quality import figures, signal_quality
+
+    code, out, _ = run("signal-quality", *YEAR, "--horizon", "10", "--json")
+    said = json.loads(out)
+    bars = load(["AAPL"], None, date(2011, 12, 30))
+    assert code == 0
+    assert said["figures"] == figures(signal_quality(bars, start=date(2011, 1, 3), horizon=10))
+    assert said["figures"]["needed"] is not None
+    assert {"coverage", "agreement", "adds", "low", "high"} <= said["sources"][0].keys()
+    assert said["sources"][3]["agreement"] is None
+
+
+def test_too_few_signals_are_a_count_and_no_rate(run):
+    words = ("--symbols", "AAPL", "--from", "2011-11-01", "--to", "2011-12-30")
+    code, out, _ = run("signal-quality", *words)
+    assert code == 0
+    assert "too few to judge" in out
+    assert "nan" not in out
+
+
+def test_the_report_that_signal_quality_names_can_be_run(run):
+    from services.common.reports import declared, template
+
+    _, out, _ = run("signal-quality", *YEAR, "--report")
+    words = out.split()
+    assert words[:3] == ["argo-alpine", "report", "signal_quality"]
+    known = declared(template("signal_quality"))
+    given = cli.settings(None, words[3:], known)
+    assert given["first"] == "2011-01-03"
+
+
 def test_a_wiped_out_account_is_one_sentence_that_says_when(run, monkeypatch):
     from argo_alpine import backtest
 
@@ -177,7 +293,8 @@ def test_a_wiped_out_account_is_one_sentence_that_says_when(run, monkeypatch):
 
 def test_the_command_the_report_and_the_policies_start_from_the_same_numbers():
     options = {
-        name: option.default for name, option in inspect.signature(cli.backtest).parameters.items()
+        name: option.default
+        for name, option in inspect.signature(backtests.backtest).parameters.items()
     }
     template = json.loads((ROOT / "nbs" / "reports" / "backtest.ipynb").read_text())
     source = "".join(template["cells"][1]["source"])
@@ -187,7 +304,7 @@ def test_the_command_the_report_and_the_policies_start_from_the_same_numbers():
         if isinstance(node, ast.AnnAssign)
     }
     assert {k: str(v) if k in {"first", "last"} else v for k, v in options.items()} == (
-        defaults | {"json": False}
+        defaults | {"settings": None, "raw": False, "trades": None, "json": False}
     )
     costs, risk = FillPolicy(), RiskPolicy()
     assert (options["slippage_bps"], options["spread_bps"]) == (

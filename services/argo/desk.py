@@ -1,5 +1,6 @@
 """Between a decision and its fill: at most one broker order per intent, whatever happens."""
 
+import math
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -63,9 +64,12 @@ class Desk:
 
     def is_overdue(self, intent: Intent, at: datetime) -> bool:
         """Whether an order has waited for longer than it may."""
-        if intent.order.leg == "entry":
-            return at - intent.order.at > self.rules.entry_ttl
-        return intent.order.leg == "close" and intent.order.signal.expires <= at
+        order = intent.order
+        is_late = order.signal.expires <= at
+        if order.leg == "entry":
+            waits = not math.isnan(order.signal.limit)  # a limit is good for one bar
+            return at - order.at > self.rules.entry_ttl or (waits and is_late)
+        return order.leg == "close" and is_late
 
     def begin(self, intent: Intent, at: datetime, may_send: bool) -> None:
         """Send an order for the first time, unless it is too late or not allowed."""

@@ -4,12 +4,14 @@ import json as jsonlib
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import pandas as pd
 
 Json = Annotated[
     bool, typer.Option("--json", help="Machine-readable, and nothing else, on stdout.")
@@ -33,6 +35,17 @@ def say(value: object) -> None:
 def tell(line: str) -> None:
     """Print progress, where it is in nobody's way."""
     print(line, file=sys.stderr, flush=True)
+
+
+def rows_of(table: "pd.DataFrame") -> list[dict[str, Any]]:
+    """A table as JSON has it: no NaN, times as text."""
+    import pandas as pd
+
+    plain = table.astype(object).where(table.notna(), None)
+    return [
+        {str(k): v.isoformat() if isinstance(v, pd.Timestamp) else v for k, v in row.items()}
+        for row in plain.to_dict("records")
+    ]
 
 
 def show(title: str, heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

@@ -4,77 +4,47 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from services.commands.screen import Json, near, say, show, tell
+from services.commands.knobs import (
+    SLOW,
+    STOCKS,
+    Cash,
+    First,
+    Last,
+    Sets,
+    Symbols,
+    base_of,
+    listed,
+    pair,
+    value,
+)
+from services.commands.screen import Json, near, rows_of, say, show, tell
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from argo_alpine.fields import Grid, Knob
     from argo_alpine.metrics import Summary
     from argo_alpine.optimize import Range, Sweep
-    from argo_alpine.stretches import Candidate
     from argo_alpine.trials import Ledger
     from argo_alpine.walk_forward import Tick, WalkForward
 
-STOCKS = "AAPL,IBM,MSFT,GOOG"
 LEDGER = Path("data/recorded/trials.jsonl")
 GRID = ("consensus.threshold=69:81:3", "sizing.stop_pct=2:5:1")
 CAVEAT = "Hypothetical results: nobody traded them."
 
-
-def listed(symbols: str) -> list[str]:
-    """The symbols in `AAPL,MSFT`."""
-    return symbols.replace(",", " ").upper().split()
-
-
-def day(text: str | date) -> date:
-    """A day such as 2005-03-01."""
-    return text if isinstance(text, date) else date.fromisoformat(text)
-
-
-Symbols = Annotated[str, typer.Option(help="Which, with commas; see `bars`.")]
-First = Annotated[date, typer.Option("--from", parser=day, metavar="DATE", help="First day used.")]
-Last = Annotated[date, typer.Option("--to", parser=day, metavar="DATE", help="Last, included.")]
 Grids = Annotated[
     list[str] | None,
     typer.Option("--grid", metavar="FIELD=VALUES", help="a,b,c or low:high:step; repeatable."),
 ]
-Sets = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="FIELD=VALUE", help="A knob for all; repeatable."),
-]
 Aim = Annotated[str, typer.Option("--objective", help="What is to be large.")]
 MinTrades = Annotated[int, typer.Option(min=0, help="Fewer cannot be judged.")]
-Cash = Annotated[float, typer.Option(help="At the beginning, account currency.")]
 Workers = Annotated[int, typer.Option(min=1, help="Threads on this machine.")]
 Cluster = Annotated[
     str | None, typer.Option(metavar="ADDRESS", help="A dask scheduler, tcp://host:8786.")
 ]
 Book = Annotated[Path, typer.Option("--ledger", help="Where trials are counted.")]
-
-
-def pair(text: str) -> tuple[str, str]:
-    """The field and the words in `field=words`; anything else is a usage error."""
-    name, equals, words = text.partition("=")
-    if not (name and equals and words):
-        raise typer.BadParameter(f"{text!r} is not FIELD=VALUE, such as sizing.stop_pct=2")
-    return name.strip(), words.strip()
-
-
-def value(text: str) -> "Knob":
-    """A value as typed: a switch, a whole number, a number or a text."""
-    if text.lower() in ("true", "false"):
-        return text.lower() == "true"
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            pass
-    return text
 
 
 def values(text: str) -> "tuple[Knob, ...]":
@@ -109,14 +79,6 @@ def space_of(words: Sequence[str]) -> "dict[str, Range]":
     return space
 
 
-def base_of(words: Sequence[str]) -> "Candidate":
-    """What `--set` says."""
-    from argo_alpine.fields import with_fields
-    from argo_alpine.stretches import Candidate
-
-    return with_fields(Candidate(), {name: value(text) for name, text in map(pair, words)})
-
-
 @contextmanager
 def watched(label: str, ledger: Path) -> Iterator["Tick"]:
     """A bar on stderr; after Ctrl+C it is said how to go on."""
@@ -149,17 +111,6 @@ def opened(path: Path) -> "Ledger":
     for warning in said:
         tell(f"Warning: {warning.message}")
     return book
-
-
-def rows_of(table: "pd.DataFrame") -> list[dict[str, Any]]:
-    """A table as JSON has it: no NaN, times as text."""
-    import pandas as pd
-
-    plain = table.astype(object).where(table.notna(), None)
-    return [
-        {str(k): v.isoformat() if isinstance(v, pd.Timestamp) else v for k, v in row.items()}
-        for row in plain.to_dict("records")
-    ]
 
 
 def cell(value: object) -> str:
@@ -222,7 +173,7 @@ def walk_forward(
       argo-alpine walk-forward --grid consensus.threshold=70:80:2 --set costs.slippage_bps=10
       argo-alpine walk-forward --cluster tcp://10.0.0.5:8786 --json
     """
-    tell("Running; after a change of the code the first run compiles for about a minute.")
+    tell(SLOW)
     from argo_alpine import optimize
     from argo_alpine.bars import load
     from argo_alpine.walk_forward import Objective, Windows, peak
@@ -322,7 +273,7 @@ def sweep(
     """
     if grid and ranges:
         raise typer.BadParameter("--grid and --range are two ways to search: give one of them")
-    tell("Running; after a change of the code the first run compiles for about a minute.")
+    tell(SLOW)
     from argo_alpine import optimize
     from argo_alpine.bars import load
     from argo_alpine.stretches import course_of

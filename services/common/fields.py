@@ -181,6 +181,7 @@ Weight: TypeAlias = Annotated[
     Number, AfterValidator(between(0, 100)), AfterValidator(stepped(0.0001))
 ]
 Seconds: TypeAlias = Annotated[Number, AfterValidator(between(0.1, 86_400, "seconds"))]
+Bps: TypeAlias = Annotated[Number, AfterValidator(between(0, 1000, "basis points"))]
 Money: TypeAlias = Annotated[Number, AfterValidator(between(0, 10_000, "US dollars a day"))]
 Count: TypeAlias = Annotated[Whole, AfterValidator(between(1, 10_000_000))]
 Port: TypeAlias = Annotated[Whole, AfterValidator(between(1, 65_535))]

@@ -15,6 +15,7 @@ from pydantic import (
 
 from argo_alpine.votes import SOURCES
 from services.common.fields import (
+    Bps,
     Count,
     Database,
     Day,
@@ -202,7 +203,20 @@ class Trading(Section):
     target_pct: Percent = 5.0
     max_drawdown_pct: Percent = 10.0
     max_daily_loss_pct: Percent = 5.0
-    entry_ttl_seconds: Seconds = 60.0
+    entry_ttl_seconds: Seconds = 60.0  # 23400 is a session, as long as a backtest's limit waits
+    limit_entries: Flag = False  # enter at a limit, else at the market
+    limit_bps: Bps = 0.0  # how much better than the decision close that limit is
+
+    @field_validator("limit_bps")
+    @classmethod
+    def is_above_the_stop(cls, value: float, info: ValidationInfo) -> float:
+        """An entry beyond its own stop would be over before it began."""
+        stop = info.data.get("stop_pct")
+        if info.data.get("limit_entries") and stop is not None and value >= 100 * stop:
+            raise ValueError(
+                f"lies beyond the stop, trading.stop_pct {stop:g}: write less than {100 * stop:g}"
+            )
+        return value
 
 
 class Argo(Section):

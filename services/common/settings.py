@@ -291,6 +291,8 @@ def policy(settings: Settings) -> Policy:
             from_pct=trading.min_confidence,
             stop_pct=trading.stop_pct,
             target_pct=trading.target_pct,
+            is_limit=trading.limit_entries,
+            limit_bps=trading.limit_bps,
         ),
     )
 

@@ -1,6 +1,7 @@
 """A hand-written Alpaca that misbehaves as scripted, and proof that it does."""
 
 import json
+import math
 import socket
 import threading
 import warnings
@@ -35,10 +36,11 @@ def order(
     stop: float = 97.03,
     target: float = 105.04,
     symbol: str = "AAPL",
+    limit: float = math.nan,
 ) -> Order:
     side = Direction.LONG if quantity > 0 else Direction.SHORT
     pooled = Consensus(side, 80.0, 1.0, AT, ())
-    signal = Signal("s", symbol, side, 80.0, AT, 100.0, stop, target, 10.0, AT, pooled)
+    signal = Signal("s", symbol, side, 80.0, AT, 100.0, stop, target, 10.0, AT, pooled, limit)
     return Order(id, symbol, quantity, AT, leg, signal)
 
 
@@ -112,6 +114,8 @@ class FakeAlpaca:
         other = "sell" if body["side"] == "buy" else "buy"
         raw = raw_order(f"b{n}", body["client_order_id"], body["symbol"], body["qty"], body["side"])
         raw["order_class"] = body.get("order_class", "")
+        raw["type"] = body.get("type", "market")
+        raw["limit_price"] = str(body["limit_price"]) if "limit_price" in body else None
         if raw["order_class"] == "bracket":
             common = {"order_class": "bracket", "status": "held"}
             legs = [

@@ -8,6 +8,7 @@ from time import monotonic
 import pytest
 from test_broker_fake import AlpacaBroker, order
 
+from argo_alpine.bars import load
 from argo_alpine.domain import RefusedOrder, UnavailableBroker, UnknownOutcome
 from services.argo.brokers.limiter import Limiter
 from services.argo.ports import OrderState
@@ -69,6 +70,62 @@ def test_an_entry_is_filled_its_target_is_met_and_its_stop_is_canceled(sandbox):
         assert told[placed.id] is told[ended["target"].id] is OrderState.FILLED
     finally:
         stop()
+
+
+def lowest(sandbox: Running) -> float:
+    """The low of the day on which a sandbox stands."""
+    bars = load(["AAPL"])
+    return float(bars.low[bars.days == (date(2005, 3, 2) - date(1970, 1, 1)).days, 0][0])
+
+
+def limited(sandbox: Running, limit: float, id: str = "aa1-limit"):
+    """An entry at a limit with both legs far away."""
+    price = sandbox.world.quotes["AAPL"].last
+    return order(5, id=id, stop=price * 0.8, target=price * 1.2, limit=limit)
+
+
+def test_a_limit_entry_waits_for_its_price_and_is_filled_there(sandbox):
+    there, price = broker(sandbox), sandbox.world.quotes["AAPL"].last
+    low = lowest(sandbox)
+    assert low < price - 0.05
+    limit = round((price + low) / 2, 2)
+    entry = limited(sandbox, limit)
+    placed = there.submit(entry)
+    assert (placed.state, placed.price, len(placed.legs)) == (OrderState.OPEN, limit, 2)
+    sandbox.step(seconds=5)
+    assert there.find(entry.id).state is OrderState.OPEN
+    assert there.positions() == {}
+    for _ in range(2):  # one of them is the low
+        sandbox.step(windows=1)
+    filled = there.find(entry.id)
+    assert (filled.state, filled.filled) == (OrderState.FILLED, 5)
+    assert filled.average <= limit
+    assert {leg.leg: leg.state for leg in filled.legs} == {
+        "target": OrderState.OPEN,
+        "stop": OrderState.OPEN,
+    }
+    assert there.positions()["AAPL"].quantity == 5
+
+
+def test_a_limit_above_the_market_is_filled_at_the_market(sandbox):
+    there, price = broker(sandbox), sandbox.world.quotes["AAPL"].last
+    entry = limited(sandbox, round(price * 1.05, 2))
+    there.submit(entry)
+    sandbox.step(seconds=1)
+    assert there.find(entry.id).average < price * 1.01
+
+
+def test_a_limit_the_market_never_reaches_stays_open_until_it_is_canceled(sandbox):
+    there, low = broker(sandbox), lowest(sandbox)
+    entry = limited(sandbox, round(low * 0.97, 2))
+    placed = there.submit(entry)
+    sandbox.step(windows=3)
+    assert there.find(entry.id).state is OrderState.OPEN
+    there.cancel(placed.id)
+    sandbox.step(seconds=1)
+    ended = there.find(entry.id)
+    assert {each.state for each in (ended, *ended.legs)} == {OrderState.CANCELED}
+    assert there.positions() == {}
 
 
 def test_an_answer_lost_after_placing_never_makes_a_second_order(sandbox):

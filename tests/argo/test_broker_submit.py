@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import socket
 import traceback
 from pathlib import Path
@@ -110,6 +111,79 @@ def test_a_close_is_a_plain_market_order_for_the_day(fake):
 def test_a_stop_is_sent_in_whole_cents_or_four_decimals_below_a_dollar(fake, price, sent):
     broker(fake).submit(order(stop=price))
     assert fake.posts()[0]["stop_loss"] == {"stop_price": sent}
+
+
+@pytest.mark.parametrize(
+    ("quantity", "stop", "target", "limit", "sent"),
+    [(5, 97.03, 105.04, 99.50400001, 99.5), (-3, 103.0, 95.0, 100.506, 100.51)],
+    ids=["long", "short"],
+)
+def test_an_entry_with_a_limit_is_a_limit_bracket_on_the_tick(
+    fake, quantity, stop, target, limit, sent
+):
+    placed = broker(fake).submit(order(quantity, stop=stop, target=target, limit=limit))
+    assert fake.posts() == [
+        {
+            "symbol": "AAPL",
+            "qty": float(abs(quantity)),
+            "side": "buy" if quantity > 0 else "sell",
+            "type": "limit",
+            "limit_price": sent,
+            "time_in_force": "gtc",
+            "order_class": "bracket",
+            "client_order_id": "aa1-entry",
+            "take_profit": {"limit_price": target},
+            "stop_loss": {"stop_price": stop},
+        }
+    ]
+    assert (placed.quantity, placed.price, placed.leg) == (quantity, sent, "")
+    assert {leg.leg for leg in placed.legs} == {"target", "stop"}
+
+
+@pytest.mark.skipif(not CAPTURED.exists(), reason="client_requests_alpaca_py.json is missing")
+def test_a_limit_entry_has_the_shape_that_was_captured_from_the_vendors_client(fake):
+    broker(fake).submit(order(limit=99.5))
+    captured = json.loads(CAPTURED.read_text())[0]["body"]
+    sent = fake.posts()[0]
+    assert {k: type(v) for k, v in sent.items()} == {k: type(v) for k, v in captured.items()}
+
+
+@pytest.mark.parametrize("limit", [97.03, 97.0301, 105.04, 96.0, 106.0, 0.0, -1.0, float("inf")])
+def test_a_limit_that_is_not_between_stop_and_target_never_leaves(fake, limit):
+    with pytest.raises(RefusedOrder, match="limit of an entry must lie between its stop and"):
+        broker(fake).submit(order(limit=limit))
+    assert fake.requests == []
+
+
+def test_a_limit_is_for_entries_only(fake):
+    broker(fake).submit(order(-5, "close", "aa1-close", limit=99.5))
+    assert fake.posts()[0]["type"] == "market"
+    assert "limit_price" not in fake.posts()[0]
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [(math.nan, 99.5), (99.5, math.nan), (99.5, 99.51), (1234.56, 1234.57)],
+)
+def test_the_same_id_with_another_limit_is_loud(fake, first, second):
+    there = broker(fake)
+    there.submit(order(stop=90.0, target=2000.0, limit=first))
+    with pytest.raises(UnknownOutcome, match=r"ours is .*(market|limit).*, the broker's is"):
+        there.submit(order(stop=90.0, target=2000.0, limit=second))
+
+
+def test_a_limit_order_that_exists_already_is_returned(fake):
+    there = broker(fake)
+    first = there.submit(order(limit=99.5))
+    assert there.submit(order(limit=99.5)) == first
+    assert len(fake.orders) == 1
+
+
+def test_a_broker_that_makes_a_market_order_of_a_limit_is_not_believed(fake):
+    market = fake.placed(json.loads(request_for(order()).model_dump_json(exclude_none=True)))
+    fake.script.append(Act(200, market, apply=False))
+    with pytest.raises(UnknownOutcome, match=r"ours is .*limit 99\.5.* broker's is .*market"):
+        broker(fake).submit(order(limit=99.5))
 
 
 @pytest.mark.parametrize(

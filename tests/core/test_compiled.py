@@ -6,9 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from numba.core.errors import TypingError
 
 import argo_alpine.domain
+from argo_alpine.domain import compiled
 
 CALLEE = """
 from tiny.domain import compiled
@@ -89,3 +92,21 @@ def test_numba_alone_would_return_the_old_result(numbas):
 def test_unchanged_sources_are_compiled_once(ours):
     assert ours.walk() == (4, 0)
     assert ours.walk() == (4, 1)
+
+
+def test_a_function_that_makes_an_array_is_refused_unless_it_says_so():
+    def total(n: int) -> float:
+        return np.ones(n).sum()
+
+    assert compiled(makes_arrays=True)(total)(3) == 3.0
+    with pytest.raises(TypingError):
+        compiled(total)(3)
+
+
+def test_a_division_by_zero_is_what_numpy_says():
+    @compiled
+    def share(a: float, b: float) -> float:
+        return a / b
+
+    assert share(1.0, 0.0) == np.inf
+    assert np.isnan(share(0.0, 0.0))

@@ -76,13 +76,17 @@ def request_for(order: Order) -> OrderRequest:
             take_profit=TakeProfitRequest(limit_price=target),
             stop_loss=StopLossRequest(stop_price=stop),
         )
-    return MarketOrderRequest(
+    bracket: dict[str, Any] = {
         **common,
-        time_in_force=TimeInForce.GTC,
-        order_class=OrderClass.BRACKET,
-        take_profit=TakeProfitRequest(limit_price=target),
-        stop_loss=StopLossRequest(stop_price=stop),
-    )
+        "time_in_force": TimeInForce.GTC,
+        "order_class": OrderClass.BRACKET,
+        "take_profit": TakeProfitRequest(limit_price=target),
+        "stop_loss": StopLossRequest(stop_price=stop),
+    }
+    limit = worst(order)
+    if math.isnan(limit):
+        return MarketOrderRequest(**bracket)
+    return LimitOrderRequest(**bracket, limit_price=limit)
 
 
 def exits(order: Order) -> tuple[float, float]:
@@ -96,6 +100,20 @@ def exits(order: Order) -> tuple[float, float]:
             f"were {stop:g} and {target:g} for {order.quantity} shares"
         )
     return stop, target
+
+
+def worst(order: Order) -> float:
+    """The limit of an entry on the tick, NaN: at the market. *Raises* `RefusedOrder`."""
+    if order.leg != "entry" or math.isnan(order.signal.limit):
+        return math.nan
+    low, high = sorted(exits(order))
+    limit = to_tick(order.signal.limit)
+    if not low < limit < high:
+        raise RefusedOrder(
+            f"{order.symbol}: the limit of an entry must lie between its stop and its target, "
+            f"was {limit:g} with {low:g} and {high:g}"
+        )
+    return limit
 
 
 def flaw(order: Order, placed: BrokerOrder) -> str:
@@ -118,7 +136,11 @@ def flaw(order: Order, placed: BrokerOrder) -> str:
 def difference(order: Order, raw: object, found: BrokerOrder) -> str:
     """How an order at the broker differs from ours; empty when it is ours."""
     kind = {"entry": "bracket", "protect": "oco"}.get(order.leg, "simple")
-    theirs = words.mapping(raw, "an order").get("order_class") or "simple"
-    meant = (order.id, order.symbol, float(order.quantity), kind)
-    there = (found.client_id, found.symbol, found.quantity, theirs)
+    fields = words.mapping(raw, "an order")
+    theirs, limit = fields.get("order_class") or "simple", worst(order)
+    meant: tuple[object, ...] = (order.id, order.symbol, float(order.quantity), kind)
+    there: tuple[object, ...] = (found.client_id, found.symbol, found.quantity, theirs)
+    if order.leg == "entry":
+        meant = (*meant, "market" if math.isnan(limit) else f"limit {limit:.10g}")
+        there = (*there, words.terms(fields))
     return "" if meant == there else f"ours is {meant}, the broker's is {there}"

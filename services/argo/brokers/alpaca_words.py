@@ -109,6 +109,12 @@ def state(status: str, filled: float) -> OrderState:
     return OrderState.PARTIAL if filled else OrderState.OPEN
 
 
+def terms(raw: Mapping[str, Any]) -> str:
+    """How an order wants to be filled: market, or limit 44.1. *Raises* `UnavailableBroker`."""
+    kind = str(raw.get("type") or raw.get("order_type"))
+    return f"limit {number(raw, 'limit_price'):.10g}" if kind == "limit" else kind
+
+
 def grouped(raw: Mapping[str, Any]) -> bool:
     """Whether an order belongs to a bracket, or to another group with legs."""
     return raw.get("order_class") in GROUPS

@@ -1,0 +1,127 @@
+"""One policy over old prices: what it would have done."""
+
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from services.commands.knobs import (
+    CAVEAT,
+    SLOW,
+    STOCKS,
+    Cash,
+    First,
+    Last,
+    Sets,
+    Symbols,
+    base_of,
+    listed,
+)
+from services.commands.screen import Json, near, say, show, tell
+
+if TYPE_CHECKING:
+    from argo_alpine.backtest import Backtest
+
+RAW = "Raw prices: positions are converted at splits; dividends are not recorded."
+
+
+def backtest(
+    symbols: Symbols = STOCKS,
+    first: First = date(2005, 3, 1),
+    last: Last = date(2013, 3, 1),
+    cash: Cash = 100_000.0,
+    threshold: Annotated[float, typer.Option(help="Consensus that acts, percent.")] = 75.0,
+    drawdown_pct: Annotated[float, typer.Option(help="From the peak; more halts.")] = 10.0,
+    rearm_after: Annotated[int, typer.Option(help="Days a halt lasts; 0: for good.")] = 0,
+    slippage_bps: Annotated[float, typer.Option(help="Against us, basis points.")] = 5.0,
+    spread_bps: Annotated[float, typer.Option(help="Bid to ask; half is paid.")] = 2.0,
+    fee_per_share: Annotated[float, typer.Option(help="Account currency.")] = 0.0,
+    settings: Sets = None,
+    raw: Annotated[
+        bool, typer.Option("--raw", help="Unadjusted prices, and the splits as they came.")
+    ] = False,
+    trades: Annotated[
+        Path | None,
+        typer.Option("--trades", metavar="FILE", dir_okay=False, help="Write them as CSV."),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """What the policy would have done with these prices, after costs.
+
+    Bars before --from warm up the indicators. --set turns any knob of the policy, such as
+    sizing.stop_pct, or of the costs, such as costs.fee_bps; a wrong name is answered with the
+    right ones.
+
+    \b
+    Examples:
+      argo-alpine backtest
+      argo-alpine backtest --symbols AAPL,MSFT --from 2009-01-01 --to 2013-03-01
+      argo-alpine backtest --threshold 80 --slippage-bps 10 --json
+      argo-alpine backtest --set sizing.stop_pct=2 --set costs.volume_pct=1
+      argo-alpine backtest --symbols AAPL --raw --trades data/reports/trades.csv
+    """
+    tell(SLOW)
+    from argo_alpine.backtest import backtest as run_backtest
+    from argo_alpine.bars import load, sample_actions
+
+    options = {
+        "consensus.threshold": threshold,
+        "risk.drawdown_pct": drawdown_pct,
+        "risk.rearm_after": rearm_after,
+        "costs.slippage_bps": slippage_bps,
+        "costs.spread_bps": spread_bps,
+        "costs.fee_per_share": fee_per_share,
+    }
+    wanted, names = base_of(settings or (), options), listed(symbols)
+    prices = load(names, None, last, basis="raw" if raw else "splits")
+    run = run_backtest(
+        prices,
+        policy=wanted.policy,
+        costs=wanted.costs,
+        cash=cash,
+        start=first,
+        actions=sample_actions(names) if raw else (),
+    )
+    said_run(run) if json else show_run(run)
+    if trades is not None:
+        keep_trades(run, trades)
+
+
+def keep_trades(run: "Backtest", path: Path) -> None:
+    """Write closed trades down. *Raises* `UnavailableData` where nothing can be written."""
+    from argo_alpine.domain import UnavailableData
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        run.trades.to_csv(path, index=False)
+    except OSError as error:
+        raise UnavailableData(f"{path} cannot be written: {error.strerror}") from None
+    tell(f"{len(run.trades)} trades are in {near(path)}")
+
+
+def said_run(run: "Backtest") -> None:
+    """A run for programs."""
+    from argo_alpine.metrics import as_json, summary
+
+    found = summary(run)
+    about = {"symbols": [*run.bars.symbols], "basis": run.bars.basis, "policy": run.policy.version}
+    paid = {name: float(value) for name, value in run.paid.items()}
+    halts = [f"{at:%Y-%m-%d}" for at in run.halts]
+    say({**about, "caveat": CAVEAT, "summary": as_json(found), "paid": paid, "halts": halts})
+
+
+def show_run(run: "Backtest") -> None:
+    """A run for people."""
+    from argo_alpine.metrics import lines, summary
+
+    found = lines(summary(run))
+    halts = ", ".join(f"{at:%Y-%m-%d}" for at in run.halts) or "none"
+    extra = [("Trades", str(len(run.trades))), ("Halts", halts)]
+    paid = [(f"Paid in {name}", f"{value:,.2f}") for name, value in run.paid.items()]
+    known = {name for name, _ in extra}
+    numbers = [line for line in found if line[0] not in known]
+    show(", ".join(run.bars.symbols), ("", ""), [*numbers, *paid, *extra])
+    if run.bars.basis == "raw":
+        print(RAW)
+    print(CAVEAT)

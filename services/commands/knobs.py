@@ -1,0 +1,66 @@
+"""What the commands that run a policy are asked with: symbols, days, and any knob by its name."""
+
+from collections.abc import Mapping, Sequence
+from datetime import date
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from argo_alpine.fields import Knob
+    from argo_alpine.stretches import Candidate
+
+STOCKS = "AAPL,IBM,MSFT,GOOG"
+CAVEAT = "Hypothetical results: nobody traded them, and the policy was chosen after the prices."
+SLOW = "Running; after a change of the code the first run compiles for about a minute."
+
+
+def listed(symbols: str) -> list[str]:
+    """The symbols in `AAPL,MSFT`."""
+    return symbols.replace(",", " ").upper().split()
+
+
+def day(text: str | date) -> date:
+    """A day such as 2005-03-01."""
+    return text if isinstance(text, date) else date.fromisoformat(text)
+
+
+Symbols = Annotated[str, typer.Option(help="Which, with commas; see `bars`.")]
+First = Annotated[
+    date, typer.Option("--from", parser=day, metavar="DATE", help="First day decided.")
+]
+Last = Annotated[date, typer.Option("--to", parser=day, metavar="DATE", help="Last, included.")]
+Cash = Annotated[float, typer.Option(help="At the beginning, account currency.")]
+Sets = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="FIELD=VALUE", help="Any knob; repeatable, and it goes last."),
+]
+
+
+def pair(text: str) -> tuple[str, str]:
+    """The field and the words in `field=words`; anything else is a usage error."""
+    name, equals, words = text.partition("=")
+    if not (name and equals and words):
+        raise typer.BadParameter(f"{text!r} is not FIELD=VALUE, such as sizing.stop_pct=2")
+    return name.strip(), words.strip()
+
+
+def value(text: str) -> "Knob":
+    """A value as typed: a switch, a whole number, a number or a text."""
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            pass
+    return text
+
+
+def base_of(words: Sequence[str], options: "Mapping[str, Knob] | None" = None) -> "Candidate":
+    """The policy and the costs that options ask for, and `--set` after them."""
+    from argo_alpine.fields import with_fields
+    from argo_alpine.stretches import Candidate
+
+    asked = {name: value(text) for name, text in map(pair, words)}
+    return with_fields(Candidate(), {**(options or {}), **asked})

@@ -1,0 +1,123 @@
+"""Whether signals are worth anything, before money comes into it."""
+
+from datetime import date
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from services.commands.knobs import (
+    CAVEAT,
+    SLOW,
+    STOCKS,
+    First,
+    Last,
+    Sets,
+    Symbols,
+    base_of,
+    listed,
+)
+from services.commands.screen import Json, percent, rows_of, say, show, tell
+
+if TYPE_CHECKING:
+    from argo_alpine.signal_quality import SignalQuality
+
+REPORT = "argo-alpine report signal_quality"
+
+
+def signal_quality(
+    symbols: Symbols = STOCKS,
+    first: First = date(2005, 3, 1),
+    last: Last = date(2013, 3, 1),
+    threshold: Annotated[float, typer.Option(help="Consensus that counts, percent.")] = 75.0,
+    horizon: Annotated[int, typer.Option(min=1, help="Bars a signal may take.")] = 20,
+    slippage_bps: Annotated[float, typer.Option(help="Against us, basis points.")] = 5.0,
+    spread_bps: Annotated[float, typer.Option(help="Bid to ask; half is paid.")] = 2.0,
+    settings: Sets = None,
+    report: Annotated[
+        bool, typer.Option("--report", help="Say how to get this as a page with pictures.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """How often the consensus was right, what it brought, and which source to thank.
+
+    A signal hits when its target comes before its stop within --horizon bars. The rate is shown
+    with its interval beside the one that would have broken even. Every consensus with a side is
+    judged, also those that no account could have followed, so this is not a return. --set turns
+    any other knob of the policy, such as sizing.target_pct, or of the costs.
+
+    \b
+    Examples:
+      argo-alpine signal-quality
+      argo-alpine signal-quality --symbols AAPL --from 2009-01-01 --horizon 10
+      argo-alpine signal-quality --threshold 85 --set sizing.stop_pct=2 --json
+      argo-alpine signal-quality --report
+    """
+    if report:
+        if settings:
+            raise typer.BadParameter(f"--set is not for a report: see {REPORT} --help")
+        words = f"{REPORT} --symbols {','.join(listed(symbols))} --from {first} --to {last}"
+        words += f" --threshold {threshold:g} --horizon {horizon}"
+        words += f" --slippage-bps {slippage_bps:g} --spread-bps {spread_bps:g}"
+        say({"command": words}) if json else print(words)
+        return
+    tell(SLOW)
+    from argo_alpine.bars import load
+    from argo_alpine.signal_quality import signal_quality as judge
+
+    options = {
+        "consensus.threshold": threshold,
+        "costs.slippage_bps": slippage_bps,
+        "costs.spread_bps": spread_bps,
+    }
+    wanted = base_of(settings or (), options)
+    prices = load(listed(symbols), None, last)
+    found = judge(prices, wanted.policy, wanted.costs, start=first, horizon=horizon)
+    said_quality(found) if json else show_quality(found)
+
+
+def verdict(q: "SignalQuality") -> str:
+    """The answer in a sentence, as in the report."""
+    from argo_alpine.plots import signal_verdict
+
+    rate = q.hit_rate
+    share = (rate.share, rate.low, rate.high)
+    said = signal_verdict(rate.n, share, q.needed, q.net, q.always_long[0])
+    return f"{said} ({q.why_empty})" if q.why_empty else said
+
+
+def said_quality(q: "SignalQuality") -> None:
+    """A judgement for programs."""
+    from argo_alpine.signal_quality import figures
+
+    about = {"symbols": [*q.symbols], "verdict": verdict(q), "caveat": CAVEAT}
+    say({**about, "figures": figures(q), "sources": rows_of(q.sources.reset_index())})
+
+
+def show_quality(q: "SignalQuality") -> None:
+    """A judgement for people."""
+    from argo_alpine.metrics import reading
+    from argo_alpine.scores import spoken
+
+    print(verdict(q))
+    counts = ", ".join(f"{n:,} {name}" for name, n in q.outcomes.items())
+    rows = [
+        ("Signals", f"{len(q.labels):,} in {q.asked:,} bars"),
+        ("Period", " to ".join(q.period)),
+        ("How they ended", counts),
+        ("Target first [95 %]", q.hit_rate.text),
+        ("Break-even at the legs", reading(q.break_even, pct=True)),
+        ("Needed, as things were", reading(q.needed, pct=True)),
+        ("Got, after costs [bps]", reading(*q.net)),
+        ("A long on every bar [bps]", reading(*q.always_long)),
+    ]
+    show(f"{', '.join(q.symbols)}, over {q.horizon} bars", ("", ""), rows)
+    table = []
+    for name, row in q.sources.iterrows():
+        agreed = reading(row["agreement"], row["agreement_low"], row["agreement_high"], pct=True)
+        adds, *edges = (spoken(row[n], digits=0) for n in ("adds", "low", "high"))
+        spoke = percent(row["coverage"])
+        table.append((str(name), spoke, agreed, f"{row['beside']:,.0f}", adds, " to ".join(edges)))
+    heads = ("source", "voted", "agreed [95 %]", "n", "adds [bps]", "95 %")
+    asked = f"{int(q.sources['asked'].max()):,}"
+    show(f"Which source to thank: asked {asked} times; Shapley values", heads, table)
+    print(f"{CAVEAT} Pictures and groups: {REPORT}")
