@@ -295,22 +295,22 @@ def test_a_short_s_profit_with_its_sign_flipped_is_objected_to():
 
 
 @pytest.mark.parametrize(
-    ("name", "change", "said"),
+    ("name", "column", "change", "said"),
     [
-        ("fee", lambda rows, i: rows["fee"].__setitem__(i, 0.0), "equity"),
-        ("quantity", lambda rows, i: rows["quantity"].__setitem__(i, -rows["quantity"][i]), "equity"),
-        ("one share more", lambda rows, i: rows["quantity"].__setitem__(i, rows["quantity"][i] + 1), "equity"),
-        ("price", lambda rows, i: rows["price"].__setitem__(i, rows["price"][i] * 1.5), "outside"),
-        ("a day earlier", lambda rows, i: rows["bar"].__setitem__(i, rows["bar"][i] - 1), "asked"),
-        ("half a share", lambda rows, i: rows["quantity"].__setitem__(i, rows["quantity"][i] + 0.5), "multiple"),
-        ("too many", lambda rows, i: rows["quantity"].__setitem__(i, rows["quantity"][i] * 1e6), "took"),
+        ("no fee", "fee", lambda x: 0.0, "equity"),
+        ("other side", "quantity", lambda x: -x, "equity"),
+        ("one share more", "quantity", lambda x: x + 1, "equity"),
+        ("price", "price", lambda x: x * 1.5, "outside"),
+        ("a day earlier", "bar", lambda x: x - 1, "asked"),
+        ("half a share", "quantity", lambda x: x + 0.5, "multiple"),
+        ("too many", "quantity", lambda x: x * 1e6, "took"),
     ],
-)  # fmt: skip
-def test_a_fill_that_was_tampered_with_is_objected_to(name, change, said):
+)
+def test_a_fill_that_was_tampered_with_is_objected_to(name, column, change, said):
     run, actions = eventful()
     rows = run.run.fills.copy()
     i = int(np.flatnonzero((fills_of(run)["leg"] == 0) & (fills_of(run)["fee"] > 0.01))[3])
-    change(rows, i)
+    rows[column][i] = change(rows[column][i])
     assert any(said in line for line in objections(with_run(run, fills=rows), actions)), name
 
 
