@@ -119,12 +119,18 @@ def is_sound(value: Any) -> bool:
             if hasattr(value, name)
         )
         whole = not isinstance(value, Signal) or is_signal(value)
-        return named and whole and all(is_sound(getattr(value, f.name)) for f in fields(value))
+        parts = (getattr(value, f.name) for f in fields(value) if not is_unlimited(value, f.name))
+        return named and whole and all(map(is_sound, parts))
     if isinstance(value, tuple):
         return all(map(is_sound, value))
     if isinstance(value, float):
         return math.isfinite(value)
     return value is None or isinstance(value, str | int | datetime)
+
+
+def is_unlimited(value: Any, name: str) -> bool:
+    """Whether this is the limit of an entry at the market, which has none."""
+    return isinstance(value, Signal) and name == "limit" and math.isnan(value.limit)
 
 
 def is_signal(value: Signal) -> bool:
