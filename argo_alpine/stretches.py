@@ -84,7 +84,8 @@ def liquidated(
     n, costs = int(run.run.book["held"][0]), numbers(run.costs)
     held, quantity, last = run.run.held[:n], run.run.amounts[:n], run.run.marks[:n]
     slots, end = run.run.slots[held], len(run.whole)
-    most = [usual_volume(run.market.volume, end, s) if run.costs.impact > 0 else 0.0 for s in held]
+    traded = run.market.volume, run.market.ratios, end
+    most = [usual_volume(*traded, int(s)) if run.costs.impact > 0 else 0.0 for s in held]
     each_one = zip(last, quantity, run.told.atr[held, -1], most, strict=True)
     price = np.array([market_price(p, -q, atr, usual, costs) for p, q, atr, usual in each_one])
     leaving = np.array([fee(q, p, costs) for q, p in zip(quantity, price, strict=True)])
