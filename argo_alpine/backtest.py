@@ -6,7 +6,7 @@
 __all__ = ['in_order', 'first_bar', 'actions_of', 'ratios_of', 'hear', 'beliefs', 'Ready', 'Prepared', 'prepared', 'backtest',
            'Backtest']
 
-# %% ../nbs/31_backtest.ipynb #869b8cb7
+# %% ../nbs/31_backtest.ipynb #fe053eba
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date
@@ -15,10 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .bars import Action, Bars, each
+from .book import ACTION, UNMARKED, Market, Rules, Run, blank_run, rules_of
 from .domain import Floats, InvalidBars, InvalidPolicy, Reading, UnavailableData, Value
 from .engine import Policy
 from .fills import FillPolicy
-from .loop import ACTION, UNMARKED, Market, Rules, Run, blank_run, loop, rules_of
+from .loop import loop
 from .opinions import Opinions, elect_all, opinions, prices_of, recorded
 from .results import Backtest
 

@@ -6,7 +6,7 @@
 __all__ = ['T', 'Ran', 'Once', 'clock', 'fills_frame', 'trades_frame', 'holdings_frame', 'reasons_frame', 'coverage_frame',
            'decisions_frame', 'since', 'traded_at', 'paid_of', 'halts_of', 'Backtest', 'backtest_table']
 
-# %% ../nbs/30_results.ipynb #293e2ec0
+# %% ../nbs/30_results.ipynb #59a0a042
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -16,10 +16,10 @@ import numpy as np
 import pandas as pd
 
 from .bars import Bars, column, each
+from .book import LEGS, SPLIT, Market, Run
 from .domain import Floats, Ints, UnavailableData, Value
 from .engine import WHY, Policy
 from .fills import WITHIN, FillPolicy
-from .loop import LEGS, SPLIT, Market, Run
 from .opinions import Opinions
 from .risk import REASONS
 from .votes import SOURCES
