@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['USUAL', 'UNFILLED', 'AT_OPEN', 'WITHIN', 'EARLIER', 'NONE', 'STOP', 'TARGET', 'FillPolicy', 'strain', 'market_price',
            'fee', 'borrow', 'buying_power', 'usual_volume', 'capped', 'entry_at', 'entry_price', 'gapped', 'touched',
-           'exit_at', 'is_reached', 'exit_price']
+           'exit_at', 'exit_price', 'is_reached']
 
 # %% ../nbs/27_fills.ipynb #be8e6323
 from dataclasses import dataclass
@@ -221,18 +221,18 @@ def exit_at(
         is_unclear, leg = True, (NONE if costs.stop_first else TARGET)
     return leg, (stop if leg == STOP else target), is_unclear
 
-
-@compiled
-def is_reached(quantity: float, high: float, low: float, stop: float, target: float) -> bool:
-    "Whether a bar comes to either leg at all; if not, `exit_at` need not be asked."
-    if quantity > 0:
-        return low <= stop or high >= target
-    return high >= stop or low <= target
-
-
+# %% ../nbs/27_fills.ipynb #d83f4e7b
 @compiled
 def exit_price(
     leg: int, quoted: float, quantity: float, atr: float, usual: float, costs: Numbers
 ) -> float:
     "What leaving brings: a stop becomes a market order, a target is a limit."
     return quoted if leg == TARGET else market_price(quoted, quantity, atr, usual, costs)
+
+# %% ../nbs/27_fills.ipynb #58ebba0f
+@compiled
+def is_reached(quantity: float, high: float, low: float, stop: float, target: float) -> bool:
+    "Whether a bar comes to either leg at all; if not, `exit_at` need not be asked."
+    if quantity > 0:
+        return low <= stop or high >= target
+    return high >= stop or low <= target
