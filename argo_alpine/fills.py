@@ -57,7 +57,7 @@ def strain(
     share = abs(quantity) / usual if usual > 0 else 1.0
     return float(atr * (costs.slippage_atrs + costs.impact * np.sqrt(share)))
 
-
+# %% ../nbs/27_fills.ipynb #2fac8c1d
 @compiled
 def market_price(
     price: float,  # quoted
@@ -148,7 +148,7 @@ def entry_at(
     best = low if side > 0 else high
     return (WITHIN, limit) if side * (best - limit) < 0 else (UNFILLED, np.nan)
 
-
+# %% ../nbs/27_fills.ipynb #6c6e7c15
 @compiled
 def entry_price(
     when: int,
