@@ -130,7 +130,7 @@ def outcomes(course: Course, candidates: Sequence[Candidate], workers: int = 1) 
         found |= dict(zip(members, done, strict=True))
     return [found[i] for i in range(len(candidates))]
 
-
+# %% ../nbs/34_walk_forward.ipynb #9a2c51e1
 Runner: TypeAlias = Callable[[Course, Sequence[Candidate]], list[Outcome]]
 Tick: TypeAlias = Callable[[int, int], None]  # done, of how many
 BATCH = 64  # candidates given to a runner at once

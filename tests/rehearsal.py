@@ -68,6 +68,7 @@ class Rehearsal:
         self.triggered: set[str] = set()  # stops that were touched and could not be filled whole
         self.used: dict[str, float] = {}  # of this bar's volume
         self.ranges = np.full(len(self.bars.symbols), np.nan)  # as of the close before
+        self.ratios = np.ones(self.bars.close.shape)  # of the splits so far
         self.opened = [instant(at) for at in self.bars.opened]
         self.closed = [instant(at) for at in self.bars.at]
 
@@ -131,6 +132,8 @@ class Rehearsal:
         symbol, ratio = action.symbol, action.ratio
         s = self.bars.symbols.index(symbol)
         book, first = self.portfolio, float(self.bars.open[t, s])
+        self.ranges[s] /= ratio
+        self.ratios[t, s] *= ratio
         pending = tuple(
             replace(
                 wish, entry=wish.entry / ratio, stop=wish.stop / ratio,
@@ -193,7 +196,7 @@ class Rehearsal:
         return quantity
 
     def usual(self, t: int, s: int) -> float:
-        return usual_volume(self.bars.volume, t, s) if self.costs.impact > 0 else 0.0
+        return usual_volume(self.bars.volume, self.ratios, t, s) if self.costs.impact > 0 else 0.0
 
     def enter(self, t: int, s: int, order: Order, when: int, quoted: float) -> None:
         quantity = self.take(t, s, float(order.quantity))

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from argo_alpine.backtest import backtest
-from argo_alpine.bars import Bars, from_frame, load
+from argo_alpine.bars import Action, Bars, from_frame, load
 from argo_alpine.domain import InvalidPolicy
 from argo_alpine.engine import Policy
 from argo_alpine.fills import FillPolicy
@@ -157,3 +157,34 @@ def test_no_cash_is_refused_by_name():
     bars = load(["AAPL"], date(2004, 1, 1), date(2004, 12, 31))
     with pytest.raises(InvalidPolicy, match="cash"):
         backtest(bars, cash=0.0)
+
+
+def test_a_split_changes_what_no_order_costs():
+    """Range and volume of the days before are said in new shares, or strain is wrong for weeks."""
+    raw = a_market(7, 60, ("A",), 0.02)
+    ratios = np.where(np.arange(60) >= 30, 1.0, 4.0)[:, None]  # four for one after thirty bars
+    columns = [c * ratios for c in (raw.open, raw.high, raw.low, raw.close)]
+    whole = Bars(raw.symbols, raw.at, *columns, raw.volume / ratios, "raw")
+    there = ~np.isnan(raw.close[30:, 0])
+    day = raw.times[30:][there][0].date()
+    targets = np.where(np.arange(60) < 29, np.nan, (-1.0) ** np.arange(60))[:, None]
+    given = {"targets": targets, "sizes": np.full(targets.shape, 10.0)}
+    costs = replace(FREE, slippage_atrs=0.1, impact=0.5, part=1e-6)
+    policy = replace(UNLIMITED, indicators=QUICK)
+    told = backtest(whole, policy, costs, actions=[Action("A", day, 4.0)], **given)
+    smooth = backtest(raw, policy, costs, **given)
+    assert len(smooth.fills) > 20
+    assert np.allclose(told.fills["price"], smooth.fills["price"], rtol=1e-9)
+    unaware = backtest(whole, policy, costs, **given)
+    assert not np.allclose(unaware.fills["price"], smooth.fills["price"], rtol=1e-9)
+
+
+def test_what_an_entry_could_not_have_is_counted_once():
+    bars = a_market(3, 40, ("A",), 0.01)
+    targets = np.where(np.arange(40) < 20, np.nan, (-1.0) ** np.arange(40))[:, None]
+    given = {"targets": targets, "sizes": np.full(targets.shape, 50.0)}
+    run = backtest(bars, UNLIMITED, replace(FREE, volume_pct=0.05), keep_log=True, **given)
+    entered = run.fills.groupby("at")["quantity"].last()
+    ordered = pd.Series(run.log["ordered"][:, 0], run.bars.times)
+    short = (ordered[ordered != 0].abs() - entered.reindex(ordered.index).abs().fillna(0)).dropna()
+    assert run.unfilled == short.sum() > 0
