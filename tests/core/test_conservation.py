@@ -139,7 +139,8 @@ def wrong_fill(run: Backtest, t: int, row: np.void, held: Fraction) -> list[str]
             wrong.append(f"{name}: nobody had asked for it at the close before")
     if leg in (1, 2) and held * exact(quantity) >= 0:
         wrong.append(f"{name}: {LEGS[leg]} of nothing")
-    if held * exact(quantity) < 0 and abs(quantity) > abs(held) + exact(1, 10**6):
+    speck = exact(1, 10**6)  # a ratio of 0.1 is not a tenth: exact books keep what floats round off
+    if abs(held) > speck and held * exact(quantity) < 0 and abs(quantity) > abs(held) + speck:
         wrong.append(f"{name}: passes through zero from {float(held):g}")
     return wrong
 
@@ -202,7 +203,7 @@ all_costs = st.builds(
 )  # fmt: skip
 
 
-@settings(max_examples=80)
+@settings(max_examples=300)
 @given(
     seed=st.integers(0, 2**32 - 1),
     n_bars=st.integers(2, 70),
@@ -223,7 +224,7 @@ def test_every_close_is_cash_plus_positions_to_the_cent(
     assert objections(run, actions) == []
 
 
-@settings(max_examples=30)
+@settings(max_examples=150)
 @given(
     seed=st.integers(0, 2**32 - 1),
     costs=all_costs,
@@ -298,7 +299,7 @@ def test_a_short_s_profit_with_its_sign_flipped_is_objected_to():
         ("one share more", lambda rows, i: rows["quantity"].__setitem__(i, rows["quantity"][i] + 1), "equity"),
         ("price", lambda rows, i: rows["price"].__setitem__(i, rows["price"][i] * 1.5), "outside"),
         ("a day earlier", lambda rows, i: rows["bar"].__setitem__(i, rows["bar"][i] - 1), "asked"),
-        ("half a share", lambda rows, i: rows["quantity"].__setitem__(i, rows["quantity"][i] / 3), "multiple"),
+        ("half a share", lambda rows, i: rows["quantity"].__setitem__(i, rows["quantity"][i] + 0.5), "multiple"),
         ("too many", lambda rows, i: rows["quantity"].__setitem__(i, rows["quantity"][i] * 1e6), "took"),
     ],
 )  # fmt: skip
