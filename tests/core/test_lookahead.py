@@ -40,8 +40,8 @@ def no_future(bars: Bars, cut: int) -> Bars:
 
 
 def garbage(bars: Bars, cut: int) -> Bars:
-    other = a_market(cut + 77, len(bars), bars.symbols, 0.3)
-    return rows_from(cut, bars, lambda name: 10 * getattr(other, name)[cut:])
+    other = a_market(cut + 77, len(bars), bars.symbols, 0.1)
+    return rows_from(cut, bars, lambda name: 10 * getattr(other, name)[cut:] + 1)
 
 
 def shuffled(bars: Bars, cut: int) -> Bars:
@@ -158,7 +158,7 @@ def by_its_name(bars: Bars) -> np.ndarray:
 
 def by_the_calendar(bars: Bars) -> np.ndarray:
     days = bars.days[:, None] * np.ones(bars.close.shape)
-    return np.where(days // 7 % 2 == bars.days[0] // 7 % 2, np.where(days > 17_950, 1.0, -1.0), 1.0)
+    return np.where(days > 17_890, 1.0, -1.0)
 
 
 def by_dollars(bars: Bars) -> np.ndarray:
@@ -177,11 +177,15 @@ def caught(strategy: Known, probe: str) -> bool:
                             for v in [getattr(bars, n)]})  # fmt: skip
     whole = judged(strategy, bars)
     cuts = range(2, len(bars)) if probe == "truncated" else range(3, len(bars), 4)
-    with np.errstate(all="ignore"):
-        return any(
-            said(judged(strategy, PROBES[probe](bars, cut)), cut) != said(whole, cut)
-            for cut in cuts
-        )
+    return any(
+        said_by(judged(strategy, PROBES[probe](bars, cut)), cut) != said_by(whole, cut)
+        for cut in cuts
+    )
+
+
+def said_by(run: Backtest, cut: int) -> tuple[object, ...]:
+    """With the directions themselves: the last of them is filled after the cut."""
+    return run.market.targets[:cut].tobytes(), *said(run, cut)
 
 
 @pytest.mark.parametrize("probe", ["truncated", "garbage", "shuffled", "another's"])
@@ -213,7 +217,7 @@ def test_every_leak_in_the_zoo_is_caught(leak, probe):
 
 def test_no_single_probe_sees_every_leak():
     assert not caught(by_its_place_from_the_end, "garbage")
-    assert not caught(by_the_mean_of_all, "shuffled") or not caught(scaled_by_all, "shuffled")
+    assert not caught(by_the_mean_of_all, "shuffled")
 
 
 def renamed(bars: Bars, order: list[int], names: tuple[str, ...]) -> Bars:
@@ -301,7 +305,7 @@ def test_a_split_in_the_future_is_not_known_before_its_day():
 
 @pytest.mark.parametrize("poison", [garbage, shuffled])
 def test_a_walk_s_choice_never_knows_its_test(poison):
-    bars = a_market(11, 300, ("A", "B"), 0.02)
+    bars = a_market(22, 300, ("A", "B"), 0.02)
     grid = Grid({"sizing.stop_pct": (1.0, 3.0, 6.0), "consensus.threshold": (60.0, 75.0)})
     base = Candidate(Policy(indicators=QUICK))
 
