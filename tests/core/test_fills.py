@@ -261,11 +261,13 @@ def test_a_dividend_sells_nothing():
     assert len(run.fills) == 1 and run.trades.empty
 
 
-@pytest.mark.xfail(strict=True, reason="70 * 0.1 is a little above 7: a trade of 1e-15 shares is booked")
-def test_a_reverse_split_that_goes_out_even_sells_nothing():
-    bars = market(QUIET, QUIET, "1000 1010 990 1000", "1000 1010 990 1000")
-    run = obeyed(bars, [1, nan, nan, nan], size=7.0, actions=[Action("A", bars.times[2].date(), 0.1)])
-    assert run.holdings["quantity"].tolist() == [7.0] and run.trades.empty
+@pytest.mark.xfail(strict=True, reason="floats: 100 * 1.15 loses a share, 110 * 1.1 sells 1e-14")
+@pytest.mark.parametrize(("held", "ratio", "after"), [(100, 1.15, 115.0), (110, 1.1, 121.0)])
+def test_a_stock_dividend_that_comes_out_even_sells_nothing(held, ratio, after):
+    bars, paid = market(*[QUIET] * 4), Action("A", CLOSES[2].date(), ratio)
+    run = obeyed(bars, [1, nan, nan, nan], size=held / 10 + 1e-6, actions=[paid])
+    assert run.fills["quantity"][0] == held
+    assert run.holdings["quantity"].tolist() == [after] and run.trades.empty
 
 
 @pytest.mark.xfail(strict=True, reason="leg 0 is called close for entries, too")
