@@ -220,7 +220,9 @@ def every_rule(**changed) -> dict:
             drawdown_pct=60.0, daily_loss_pct=50.0, collar_pct=3.0, orders_per_minute=1,
             group_limit=1, groups={"A": "g", "B": "g"},
         ),
-        sizing=SizingPolicy(base_pct=40.0, max_pct=90.0, is_limit=True, limit_bps=60.0),
+        sizing=SizingPolicy(
+            base_pct=40.0, max_pct=90.0, is_limit=True, limit_bps=60.0, stop_pct=2.0, target_pct=2.0
+        ),
     )  # fmt: skip
     costs = FillPolicy(
         fee_minimum=1.0, borrow_pct=30.0, volume_pct=0.2, impact=0.5, slippage_atrs=0.02
@@ -229,9 +231,9 @@ def every_rule(**changed) -> dict:
 
 
 def many_actions(bars: Bars) -> tuple[Action, ...]:
-    """Every fifteenth bar a split or a dividend of one symbol after the other."""
+    """Every seventh bar a split or a dividend of one symbol after the other."""
     found, what = [], ((1.5, 0.0), (1.0, 0.37), (0.1, 0.0), (2.0, 0.37))
-    for i, t in enumerate(range(15, len(bars), 15)):
+    for i, t in enumerate(range(7, len(bars), 7)):
         found.append(Action(bars.symbols[i % 3], CLOSES.index[t].date(), *what[i % 4]))
     return tuple(found)
 

@@ -63,47 +63,165 @@ def given(targets, sizes):
 
 CASES = {
     # case: (what is done, the error, what its words must hold: thing, value, remedy)
-    "unsorted": (lambda: from_frame(FRAME.iloc[::-1], "A", "raw"), InvalidBars, ("A", "2019-03-28", "sort")),
-    "duplicated": (lambda: from_frame(FRAME.iloc[[0, 0, 1]], "A", "raw"), InvalidBars, ("A", "2019-01-0", "keep one")),
+    "unsorted": (
+        lambda: from_frame(FRAME.iloc[::-1], "A", "raw"),
+        InvalidBars,
+        ("A", "2019-03-28", "sort"),
+    ),
+    "duplicated": (
+        lambda: from_frame(FRAME.iloc[[0, 0, 1]], "A", "raw"),
+        InvalidBars,
+        ("A", "2019-01-0", "keep one"),
+    ),
     "a symbol twice": (lambda: join([BARS, BARS]), InvalidBars, ("A, A", "each once")),
     "gapped": (without_row(20), InvalidBars, ("A", "2019-0", "load the missing")),
     "a NaN": (with_value("close", np.nan), InvalidBars, ("A at 2019", "NaN", "drop the row")),
-    "a volume that is NaN alone": (lambda: replace(BARS, volume=HOLE), InvalidBars, ("A at", "volume nan", "leave it out whole")),
+    "a volume that is NaN alone": (
+        lambda: replace(BARS, volume=HOLE),
+        InvalidBars,
+        ("A at", "volume nan", "leave it out whole"),
+    ),
     "a price of zero": (with_value("low", 0.0), InvalidBars, ("A at", "low 0", "correct")),
     "a price below zero": (with_value("open", -1.0), InvalidBars, ("A at", "open -1", "correct")),
     "an infinite price": (with_value("high", np.inf), InvalidBars, ("A at", "high inf", "correct")),
-    "an infinite volume": (with_value("volume", np.inf), InvalidBars, ("A at", "volume inf", "correct")),
-    "high below low": (with_value("high", 0.01), InvalidBars, ("A at", "high is below low", "correct")),
-    "mixed adjusted and raw": (lambda: join([BARS, replace(BARS, symbols=("B",), basis="splits")]), InvalidBars, ("raw", "splits", "one basis")),
-    "actions on adjusted prices": (lambda: backtest(replace(BARS, basis="splits"), actions=[Action("A", date(2019, 2, 1), 2.0)]), InvalidBars, ("splits", "load them raw")),
-    "a time without a zone": (lambda: from_frame(FRAME.tz_localize(None), "A", "raw"), InvalidTime, ("A", "datetime64", "UTC")),
-    "no times at all": (lambda: from_frame(FRAME.reset_index(drop=True), "A", "raw"), InvalidTime, ("A", "int64", "UTC")),
-    "a time nobody's calendar has": (lambda: backtest(replace(BARS, at=BARS.at - 10**16)), InvalidTime, ("1970", "microseconds")),
-    "a column that is missing": (lambda: from_frame(FRAME.drop(columns="low"), "A", "raw"), InvalidBars, ("A", "low", "only")),
-    "a column twice": (lambda: from_frame(pd.concat([FRAME, FRAME[["low"]]], axis=1), "A", "raw"), InvalidBars, ("A", "low", "shape")),
-    "no rows": (lambda: backtest(from_frame(FRAME.iloc[:0], "A", "raw")), InvalidBars, ("A", "no bars")),
-    "an unknown field": (lambda: with_fields(Policy(), {"risk.drawdwn_pct": 5.0}), InvalidPolicy, ("risk.drawdwn_pct", "did you mean", "risk.drawdown_pct")),
-    "a field of another kind": (lambda: with_fields(Policy(), {"risk.drawdown_pct": "x"}), InvalidPolicy, ("risk.drawdown_pct", "'x'", "number")),
-    "a field that is NaN": (lambda: with_fields(Policy(), {"risk.drawdown_pct": np.nan}), InvalidPolicy, ("risk.drawdown_pct", "nan", "finite")),
-    "half a bar": (lambda: with_fields(Policy(), {"indicators.sma": 20.5}), InvalidPolicy, ("indicators.sma", "20.5", "whole")),
-    "a window longer than any ring": (lambda: IndicatorPolicy(sma=257), InvalidPolicy, ("indicators.sma", "257", "256")),
-    "windows longer than the data": (lambda: walk_forward(BARS, Grid({"consensus.threshold": (60.0, 70.0)}), Windows(90, 20)), InvalidPolicy, ("92", "60", "shorten")),
-    "a horizon longer than the data": (lambda: signal_quality(BARS, horizon=60), UnavailableData, ("60", "shorten")),
-    "a sweep over one bar": (lambda: sweep(course_of(bars_of([10.0])), Grid({"consensus.threshold": (60.0, 70.0)})), InvalidData, ("1 bars", "load more")),
-    "a start after the end": (lambda: backtest(BARS, start=date(2030, 1, 1)), UnavailableData, ("2030-01-01", "2019-03-28")),
-    "cash that is NaN": (lambda: backtest(BARS, cash=np.nan), InvalidPolicy, ("cash", "nan", "above zero")),
+    "an infinite volume": (
+        with_value("volume", np.inf),
+        InvalidBars,
+        ("A at", "volume inf", "correct"),
+    ),
+    "high below low": (
+        with_value("high", 0.01),
+        InvalidBars,
+        ("A at", "high is below low", "correct"),
+    ),
+    "mixed adjusted and raw": (
+        lambda: join([BARS, replace(BARS, symbols=("B",), basis="splits")]),
+        InvalidBars,
+        ("raw", "splits", "one basis"),
+    ),
+    "actions on adjusted prices": (
+        lambda: backtest(
+            replace(BARS, basis="splits"), actions=[Action("A", date(2019, 2, 1), 2.0)]
+        ),
+        InvalidBars,
+        ("splits", "load them raw"),
+    ),
+    "a time without a zone": (
+        lambda: from_frame(FRAME.tz_localize(None), "A", "raw"),
+        InvalidTime,
+        ("A", "datetime64", "UTC"),
+    ),
+    "no times at all": (
+        lambda: from_frame(FRAME.reset_index(drop=True), "A", "raw"),
+        InvalidTime,
+        ("A", "int64", "UTC"),
+    ),
+    "a time nobody's calendar has": (
+        lambda: backtest(replace(BARS, at=BARS.at - 10**16)),
+        InvalidTime,
+        ("1970", "microseconds"),
+    ),
+    "a column that is missing": (
+        lambda: from_frame(FRAME.drop(columns="low"), "A", "raw"),
+        InvalidBars,
+        ("A", "low", "only"),
+    ),
+    "a column twice": (
+        lambda: from_frame(pd.concat([FRAME, FRAME[["low"]]], axis=1), "A", "raw"),
+        InvalidBars,
+        ("A", "low", "shape"),
+    ),
+    "no rows": (
+        lambda: backtest(from_frame(FRAME.iloc[:0], "A", "raw")),
+        InvalidBars,
+        ("A", "no bars"),
+    ),
+    "an unknown field": (
+        lambda: with_fields(Policy(), {"risk.drawdwn_pct": 5.0}),
+        InvalidPolicy,
+        ("risk.drawdwn_pct", "did you mean", "risk.drawdown_pct"),
+    ),
+    "a field of another kind": (
+        lambda: with_fields(Policy(), {"risk.drawdown_pct": "x"}),
+        InvalidPolicy,
+        ("risk.drawdown_pct", "'x'", "number"),
+    ),
+    "a field that is NaN": (
+        lambda: with_fields(Policy(), {"risk.drawdown_pct": np.nan}),
+        InvalidPolicy,
+        ("risk.drawdown_pct", "nan", "finite"),
+    ),
+    "half a bar": (
+        lambda: with_fields(Policy(), {"indicators.sma": 20.5}),
+        InvalidPolicy,
+        ("indicators.sma", "20.5", "whole"),
+    ),
+    "a window longer than any ring": (
+        lambda: IndicatorPolicy(sma=257),
+        InvalidPolicy,
+        ("indicators.sma", "257", "256"),
+    ),
+    "windows longer than the data": (
+        lambda: walk_forward(BARS, Grid({"consensus.threshold": (60.0, 70.0)}), Windows(90, 20)),
+        InvalidPolicy,
+        ("92", "60", "shorten"),
+    ),
+    "a horizon longer than the data": (
+        lambda: signal_quality(BARS, horizon=60),
+        UnavailableData,
+        ("60", "shorten"),
+    ),
+    "a sweep over one bar": (
+        lambda: sweep(course_of(bars_of([10.0])), Grid({"consensus.threshold": (60.0, 70.0)})),
+        InvalidData,
+        ("1 bars", "load more"),
+    ),
+    "a start after the end": (
+        lambda: backtest(BARS, start=date(2030, 1, 1)),
+        UnavailableData,
+        ("2030-01-01", "2019-03-28"),
+    ),
+    "cash that is NaN": (
+        lambda: backtest(BARS, cash=np.nan),
+        InvalidPolicy,
+        ("cash", "nan", "above zero"),
+    ),
     "cash that is infinite": (lambda: backtest(BARS, cash=np.inf), InvalidPolicy, ("cash", "inf")),
-    "cash below zero": (lambda: backtest(BARS, cash=-1.0), InvalidPolicy, ("cash", "-1", "above zero")),
+    "cash below zero": (
+        lambda: backtest(BARS, cash=-1.0),
+        InvalidPolicy,
+        ("cash", "-1", "above zero"),
+    ),
     "targets without sizes": (given(ONES, None), InvalidPolicy, ("targets", "sizes", "both")),
-    "targets of another shape": (given(np.ones((60, 2)), np.ones((60, 2))), InvalidPolicy, ("targets", "(60, 2)", "(60, 1)")),
-    "targets in one row": (given(np.ones(60), np.ones(60)), InvalidPolicy, ("targets", "(60,)", "(60, 1)")),
+    "targets of another shape": (
+        given(np.ones((60, 2)), np.ones((60, 2))),
+        InvalidPolicy,
+        ("targets", "(60, 2)", "(60, 1)"),
+    ),
+    "targets in one row": (
+        given(np.ones(60), np.ones(60)),
+        InvalidPolicy,
+        ("targets", "(60,)", "(60, 1)"),
+    ),
     "infinite targets": (given(ONES * np.inf, ONES), InvalidPolicy, ("targets", "finite")),
     "infinite sizes": (given(ONES, ONES * np.inf), InvalidPolicy, ("sizes", "finite")),
-    "a summary of one bar": (lambda: summary(backtest(bars_of([10.0]))), InvalidData, ("equity", "two points", "100000")),
-    "decisions without a log": (lambda: backtest(BARS).decisions("A"), UnavailableData, ("log", "keep_log=True")),
+    "a summary of one bar": (
+        lambda: summary(backtest(bars_of([10.0]))),
+        InvalidData,
+        ("equity", "two points", "100000"),
+    ),
+    "decisions without a log": (
+        lambda: backtest(BARS).decisions("A"),
+        UnavailableData,
+        ("log", "keep_log=True"),
+    ),
     "a symbol that is not there": (lambda: to_frame(BARS, "Z"), UnavailableData, ("'Z'", "A")),
-    "a split by nothing": (lambda: Action("A", date(2019, 2, 1), 0.0), InvalidBars, ("A", "ratio", "0.0")),
-}  # fmt: skip
+    "a split by nothing": (
+        lambda: Action("A", date(2019, 2, 1), 0.0),
+        InvalidBars,
+        ("A", "ratio", "0.0"),
+    ),
+}
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -117,9 +235,20 @@ def test_bad_input_gets_a_typed_error_that_names_thing_value_and_remedy(case):
 
 
 KNOWN = {
-    "a text for a price": (lambda: from_frame(FRAME.astype(object).assign(close="x"), "A", "raw"), InvalidBars),
-    "pandas' NA for a price": (lambda: from_frame(FRAME.astype("Float64").assign(close=pd.NA), "A", "raw"), InvalidBars),
-    "no time for a bar": (lambda: from_frame(FRAME.set_axis(pd.DatetimeIndex([pd.NaT, *FRAME.index[1:]])), "A", "raw"), InvalidTime),
+    "a text for a price": (
+        lambda: from_frame(FRAME.astype(object).assign(close="x"), "A", "raw"),
+        InvalidBars,
+    ),
+    "pandas' NA for a price": (
+        lambda: from_frame(FRAME.astype("Float64").assign(close=pd.NA), "A", "raw"),
+        InvalidBars,
+    ),
+    "no time for a bar": (
+        lambda: from_frame(
+            FRAME.set_axis(pd.DatetimeIndex([pd.NaT, *FRAME.index[1:]])), "A", "raw"
+        ),
+        InvalidTime,
+    ),
     "targets of no bars": (given(np.zeros((0, 1)), np.zeros((0, 1))), InvalidPolicy),
     "targets in no row": (given(np.zeros(0), np.zeros(0)), InvalidPolicy),
     "sizes that are NaN": (given(ONES, HOLE), InvalidPolicy),
@@ -131,7 +260,7 @@ KNOWN = {
     "a wildness without end": (lambda: SizingPolicy(atr_high_pct=np.inf), InvalidPolicy),
     "closes at different times": (lambda: backtest(two_clocks()), InvalidBars),
     "minutes beside days": (lambda: backtest(minutes_and_days()), InvalidBars),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("case", KNOWN)

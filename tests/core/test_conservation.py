@@ -169,7 +169,9 @@ def wrong_totals(run: Backtest, books: Books) -> list[str]:
         for name, (mine, theirs) in pairs.items()
         if not abs(mine - exact(float(theirs))) < CENT
     ]
-    held = {s: float(q) for s, q in zip(run.whole.symbols, books.held, strict=True) if abs(q) > 1e-9}
+    held = {
+        s: float(q) for s, q in zip(run.whole.symbols, books.held, strict=True) if abs(q) > 1e-9
+    }
     shown = dict(zip(run.holdings["symbol"], run.holdings["quantity"], strict=True))
     shown = {s: q for s, q in shown.items() if abs(q) > 1e-9}
     if held.keys() != shown.keys() or any(abs(held[s] - shown[s]) > 1e-6 for s in held):
@@ -295,14 +297,30 @@ def test_a_short_s_profit_with_its_sign_flipped_is_objected_to():
     ("name", "change", "said"),
     [
         ("fee", lambda rows, i: rows["fee"].__setitem__(i, 0.0), "equity"),
-        ("quantity", lambda rows, i: rows["quantity"].__setitem__(i, -rows["quantity"][i]), "equity"),
-        ("one share more", lambda rows, i: rows["quantity"].__setitem__(i, rows["quantity"][i] + 1), "equity"),
+        (
+            "quantity",
+            lambda rows, i: rows["quantity"].__setitem__(i, -rows["quantity"][i]),
+            "equity",
+        ),
+        (
+            "one share more",
+            lambda rows, i: rows["quantity"].__setitem__(i, rows["quantity"][i] + 1),
+            "equity",
+        ),
         ("price", lambda rows, i: rows["price"].__setitem__(i, rows["price"][i] * 1.5), "outside"),
         ("a day earlier", lambda rows, i: rows["bar"].__setitem__(i, rows["bar"][i] - 1), "asked"),
-        ("half a share", lambda rows, i: rows["quantity"].__setitem__(i, rows["quantity"][i] + 0.5), "multiple"),
-        ("too many", lambda rows, i: rows["quantity"].__setitem__(i, rows["quantity"][i] * 1e6), "took"),
+        (
+            "half a share",
+            lambda rows, i: rows["quantity"].__setitem__(i, rows["quantity"][i] + 0.5),
+            "multiple",
+        ),
+        (
+            "too many",
+            lambda rows, i: rows["quantity"].__setitem__(i, rows["quantity"][i] * 1e6),
+            "took",
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_fill_that_was_tampered_with_is_objected_to(name, change, said):
     run, actions = eventful()
     rows = run.run.fills.copy()

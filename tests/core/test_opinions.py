@@ -1,4 +1,4 @@
-"""Opinions are the same bits however they are asked for: bar by bar, in blocks, parts or threads."""
+"""Opinions are the same bits however they are asked for: in bars, blocks, parts or threads."""
 
 from dataclasses import replace
 from datetime import date
@@ -103,9 +103,7 @@ def test_symbols_shared_out_over_threads_are_told_the_same(monkeypatch):
     symbols=st.sampled_from([("A",), ("A", "B", "C")]), with_actions=st.booleans(),
     quick=st.booleans(),
 )  # fmt: skip
-def test_blocks_are_folded_to_the_bits_of_single_bars(
-    seed, n, start, symbols, with_actions, quick
-):
+def test_blocks_are_folded_to_the_bits_of_single_bars(seed, n, start, symbols, with_actions, quick):
     """Through gaps and splits; where a block begins or a count starts moves nothing."""
     bars = a_market(seed, n, symbols, 0.02)
     policy = Policy(indicators=QUICK) if quick else Policy()
