@@ -297,7 +297,7 @@ def test_the_comparison_sees_every_rule_of_filling():
         ("costs", {"entry_bar": False}), ("costs", {"impact": 0.51}),
         ("costs", {"slippage_atrs": 0.021}), ("costs", {"fee_minimum": 1.01}),
         ("costs", {"borrow_pct": 30.1}), ("risk", {"group_limit": 2}),
-        ("risk", {"orders_per_minute": 2}), ("risk", {"collar_pct": 3.1}),
+        ("risk", {"orders_per_minute": 2}), ("risk", {"collar_pct": 1.0}),
         ("sizing", {"limit_bps": 61.0}), ("sizing", {"is_limit": False}),
         ("actions", "no split"), ("actions", "no dividend"),
     ],

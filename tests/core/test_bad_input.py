@@ -49,8 +49,8 @@ def bars_of(prices, volume=1e6, symbol="A"):
 
 
 def with_value(name, value):
-    return lambda: from_frame(FRAME.assign(**{name: FRAME[name].where(FRAME.index != FRAME.index[5],
-                                                                      value)}), "A", "raw")  # fmt: skip
+    sound = FRAME.index != FRAME.index[5]
+    return lambda: from_frame(FRAME.assign(**{name: FRAME[name].where(sound, value)}), "A", "raw")
 
 
 def without_row(i):
