@@ -410,7 +410,7 @@ def coast(
         run.equity[t], run.gross[t] = at_close, abs(quantity * close)
         if len(run.log) > 0 and side != 0:
             run.log[t, 0].why = HELD
-        now, held, cash, paid = then, held + (side != 0), cash - interest, owed + interest
+        now, held, cash, owed = then, held + (side != 0), cash - interest, owed + interest
         t += 1
     run.whys[HELD] += held
     book.cash, book.borrow = cash, owed

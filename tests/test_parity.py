@@ -210,3 +210,108 @@ def test_a_seeded_difference_is_noticed(seeded):
     changed = replace(policy, **seeded)
     decisions, stage = rehearse(bars, changed, FillPolicy(), readings, 100_000.0)
     assert differences(run, decisions, stage)
+
+
+def every_rule(**changed) -> dict:
+    """A market, a policy and costs under which every rule is met; some of them changed."""
+    policy = Policy(
+        indicators=QUICK,
+        risk=RiskPolicy(
+            drawdown_pct=60.0, daily_loss_pct=50.0, collar_pct=3.0, orders_per_minute=1,
+            group_limit=1, groups={"A": "g", "B": "g"},
+        ),
+        sizing=SizingPolicy(
+            base_pct=40.0, max_pct=90.0, is_limit=True, limit_bps=60.0, stop_pct=2.0, target_pct=2.0
+        ),
+    )  # fmt: skip
+    costs = FillPolicy(
+        fee_minimum=1.0, borrow_pct=30.0, volume_pct=0.2, impact=0.5, slippage_atrs=0.02
+    )
+    return {"policy": policy, "costs": costs, **changed}
+
+
+def many_actions(bars: Bars) -> tuple[Action, ...]:
+    """Every seventh bar a split or a dividend of one symbol after the other."""
+    found, what = [], ((1.5, 0.0), (1.0, 0.37), (0.1, 0.0), (2.0, 0.37))
+    for i, t in enumerate(range(7, len(bars), 7)):
+        found.append(Action(bars.symbols[i % 3], CLOSES.index[t].date(), *what[i % 4]))
+    return tuple(found)
+
+
+def rules_seen(run: Backtest) -> set[str]:
+    """Which rules a run has met, counted from its rows."""
+    trades = run.run.trades[: len(run.pnl)]
+    fills = run.run.fills[: int(run.run.book["fills"][0])]
+    legs = [(row["symbol"], row["opened"]) for row in trades if row["leg"] == 1]
+    seen = {f"refused: {reason}" for reason in run.reasons["reason"]}
+    for t, s in zip(*np.nonzero(run.log["ordered"]), strict=True):
+        rows = fills[(fills["bar"] == t) & (fills["symbol"] == s) & (fills["leg"] == 0)]
+        ordered = run.log["ordered"][t, s]
+        got = rows["quantity"][np.sign(rows["quantity"]) == np.sign(ordered)].sum()
+        seen.add("a limit not filled" if not len(rows) else "an entry filled whole")
+        seen |= {"an entry filled in part"} if 0 < abs(got) < abs(ordered) else set()
+    for is_seen, rule in (
+        ((trades["entered"] == 1).any(), "a limit filled at the open"),
+        ((trades["entered"] == 2).any(), "a limit filled within the bar"),
+        (len(legs) > len(set(legs)), "a stop filled in parts"),
+        ((trades["leg"] == 3).any(), "cash for parts of shares"),
+        (run.dividends != 0, "a dividend"),
+        (run.paid["borrow"] > 0, "a short that pays"),
+        (run.ambiguous > 0, "a bar that cannot tell"),
+    ):
+        seen |= {rule} if is_seen else set()
+    return seen
+
+
+RULES = {
+    "a limit filled at the open", "a limit filled within the bar", "a limit not filled",
+    "an entry filled whole", "an entry filled in part", "a stop filled in parts",
+    "cash for parts of shares", "a dividend", "a short that pays", "a bar that cannot tell",
+    "refused: group", "refused: rate", "refused: collar", "refused: price",
+}  # fmt: skip
+
+
+def both_loops(policy, costs, theirs=None):
+    """A run, and where a rehearsal with perhaps other knobs differs from it."""
+    bars = a_market(5, 250, ("A", "B", "C"), 0.03)
+    readings, actions = some_readings(5, bars), many_actions(bars)
+    run = backtest(bars, policy, costs, readings, keep_log=True, actions=actions)
+    other = {"policy": policy, "costs": costs, "actions": actions, **(theirs or {})}
+    decisions, stage = rehearse(
+        bars, other["policy"], other["costs"], readings, 100_000.0, other["actions"]
+    )
+    return run, differences(run, decisions, stage)
+
+
+def test_the_comparison_sees_every_rule_of_filling():
+    """Rules that no market meets would be equal in both loops whatever they say."""
+    run, wrong = both_loops(**every_rule())
+    assert wrong == []
+    assert rules_seen(run) >= RULES
+
+
+@pytest.mark.parametrize(
+    ("part", "changed"),
+    [
+        ("costs", {"volume_pct": 0.19}), ("costs", {"stop_first": False}),
+        ("costs", {"entry_bar": False}), ("costs", {"impact": 0.51}),
+        ("costs", {"slippage_atrs": 0.021}), ("costs", {"fee_minimum": 1.01}),
+        ("costs", {"borrow_pct": 30.1}), ("risk", {"group_limit": 2}),
+        ("risk", {"orders_per_minute": 2}), ("risk", {"collar_pct": 1.0}),
+        ("sizing", {"limit_bps": 61.0}), ("sizing", {"is_limit": False}),
+        ("actions", "no split"), ("actions", "no dividend"),
+    ],
+)  # fmt: skip
+def test_a_seeded_difference_in_every_rule_is_noticed(part, changed):
+    """Positive control, rule by rule: the other loop fills by a slightly different one."""
+    ours, theirs = every_rule(), {}
+    if part == "costs":
+        theirs["costs"] = replace(ours["costs"], **changed)
+    elif part == "actions":
+        known = many_actions(a_market(5, 250, ("A", "B", "C"), 0.03))
+        gone = {"ratio": 1.0} if changed == "no split" else {"dividend": 0.0}
+        theirs["actions"] = tuple(replace(action, **gone) for action in known)
+    else:
+        knobs = replace(getattr(ours["policy"], part), **changed)
+        theirs["policy"] = replace(ours["policy"], **{part: knobs})
+    assert both_loops(**ours, theirs=theirs)[1]

@@ -31,7 +31,7 @@ def a_ballot(text):
 
 
 @pytest.mark.parametrize(("ballot", "direction", "confidence", "turnout"), AGREED)
-def test_weighted_consensus_v6_is_what_was_agreed(ballot, direction, confidence, turnout):
+def test_cases_7_weighted_consensus_v6_is_what_was_agreed(ballot, direction, confidence, turnout):
     result = consensus(a_ballot(ballot), POLICY, NOW)
     assert (result.direction.name, result.confidence, result.turnout) == (
         direction,

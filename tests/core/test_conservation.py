@@ -67,9 +67,8 @@ class Books:
         self.held[row["symbol"]] += quantity
 
     def split(self, s: int, action: Action, odd: list[np.void]) -> None:
-        # shares after a split are a float: what is no whole one of them is paid out exactly
-        self.held[s] = exact(float(self.held[s]) * action.ratio)
-        self.last[s] /= exact(action.ratio)
+        ratio = exact(action.ratio)
+        self.held[s], self.last[s] = self.held[s] * ratio, self.last[s] / ratio
         for row in odd:
             self.fill(row)
         paid = self.held[s] * exact(action.dividend)
@@ -140,8 +139,8 @@ def wrong_fill(run: Backtest, t: int, row: np.void, held: Fraction) -> list[str]
             wrong.append(f"{name}: nobody had asked for it at the close before")
     if leg in (1, 2) and held * exact(quantity) >= 0:
         wrong.append(f"{name}: {LEGS[leg]} of nothing")
-    is_held = abs(held) > exact(1, 10**9)  # parts of shares add up to a residue
-    if is_held and held * exact(quantity) < 0 and abs(quantity) > abs(held) + exact(1, 10**6):
+    speck = exact(1, 10**6)  # a ratio of 0.1 is not a tenth: exact books keep what floats round off
+    if abs(held) > speck and held * exact(quantity) < 0 and abs(quantity) > abs(held) + speck:
         wrong.append(f"{name}: passes through zero from {float(held):g}")
     return wrong
 
@@ -206,7 +205,7 @@ all_costs = st.builds(
 )  # fmt: skip
 
 
-@settings(max_examples=80)
+@settings(max_examples=300)
 @given(
     seed=st.integers(0, 2**32 - 1),
     n_bars=st.integers(2, 70),
@@ -227,7 +226,7 @@ def test_every_close_is_cash_plus_positions_to_the_cent(
     assert objections(run, actions) == []
 
 
-@settings(max_examples=30)
+@settings(max_examples=150)
 @given(
     seed=st.integers(0, 2**32 - 1),
     costs=all_costs,
@@ -295,22 +294,38 @@ def test_a_short_s_profit_with_its_sign_flipped_is_objected_to():
 
 
 @pytest.mark.parametrize(
-    ("name", "column", "change", "said"),
+    ("name", "change", "said"),
     [
-        ("no fee", "fee", lambda x: 0.0, "equity"),
-        ("other side", "quantity", lambda x: -x, "equity"),
-        ("one share more", "quantity", lambda x: x + 1, "equity"),
-        ("price", "price", lambda x: x * 1.5, "outside"),
-        ("a day earlier", "bar", lambda x: x - 1, "asked"),
-        ("half a share", "quantity", lambda x: x + 0.5, "multiple"),
-        ("too many", "quantity", lambda x: x * 1e6, "took"),
+        ("fee", lambda rows, i: rows["fee"].__setitem__(i, 0.0), "equity"),
+        (
+            "quantity",
+            lambda rows, i: rows["quantity"].__setitem__(i, -rows["quantity"][i]),
+            "equity",
+        ),
+        (
+            "one share more",
+            lambda rows, i: rows["quantity"].__setitem__(i, rows["quantity"][i] + 1),
+            "equity",
+        ),
+        ("price", lambda rows, i: rows["price"].__setitem__(i, rows["price"][i] * 1.5), "outside"),
+        ("a day earlier", lambda rows, i: rows["bar"].__setitem__(i, rows["bar"][i] - 1), "asked"),
+        (
+            "half a share",
+            lambda rows, i: rows["quantity"].__setitem__(i, rows["quantity"][i] + 0.5),
+            "multiple",
+        ),
+        (
+            "too many",
+            lambda rows, i: rows["quantity"].__setitem__(i, rows["quantity"][i] * 1e6),
+            "took",
+        ),
     ],
 )
-def test_a_fill_that_was_tampered_with_is_objected_to(name, column, change, said):
+def test_a_fill_that_was_tampered_with_is_objected_to(name, change, said):
     run, actions = eventful()
     rows = run.run.fills.copy()
     i = int(np.flatnonzero((fills_of(run)["leg"] == 0) & (fills_of(run)["fee"] > 0.01))[3])
-    rows[column][i] = change(rows[column][i])
+    change(rows, i)
     assert any(said in line for line in objections(with_run(run, fills=rows), actions)), name
 
 

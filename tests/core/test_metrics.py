@@ -67,7 +67,7 @@ MIXED = np.array([0.01, 0.10, -0.04, 0.02, 0.03, 0.02, 0.01, -0.10])
 EQUITY = np.cumprod([100.0, *(1 + MIXED)])
 
 
-def test_empyricals_fixture_is_reproduced():
+def test_cases_4_empyricals_fixture_is_reproduced():
     depth = metrics.max_drawdown(EQUITY).depth
     growth = metrics.annualised(metrics.total_return(EQUITY), 9 / 252)
     r = metrics.returns(EQUITY)

@@ -28,11 +28,11 @@ zones = st.integers(-12, 14).map(lambda hour: timezone(timedelta(hours=hour)))
 
 
 @pytest.mark.parametrize(("year", "count"), [(2025, 250), (2026, 251), (2027, 251)])
-def test_the_years_have_as_many_sessions_as_the_exchange_says(year, count):
+def test_cases_8_the_years_have_as_many_sessions_as_xnys_says(year, count):
     assert len(sessions(date(year, 1, 1), date(year, 12, 31))) == count
 
 
-def test_the_friday_after_thanksgiving_closes_at_one():
+def test_cases_8_xnys_closes_at_one_on_the_friday_after_thanksgiving():
     row = sessions(date(2026, 11, 27), date(2026, 11, 27)).iloc[0]
     assert row["early"]
     assert f"{row['close'].tz_convert(NEW_YORK):%H:%M}" == "13:00"

@@ -1,0 +1,316 @@
+"""What a bar may give: rules of fills as properties, and small markets worked out by hand."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from argo_alpine.backtest import backtest
+from argo_alpine.bars import Action, Bars
+from argo_alpine.domain import numbers
+from argo_alpine.fills import (
+    AT_OPEN,
+    EARLIER,
+    NONE,
+    STOP,
+    TARGET,
+    UNFILLED,
+    WITHIN,
+    FillPolicy,
+    borrow,
+    capped,
+    entry_at,
+    entry_price,
+    exit_at,
+    exit_price,
+    fee,
+    is_reached,
+    market_price,
+    strain,
+    usual_volume,
+)
+from argo_alpine.sizing import SizingPolicy, whole
+from tests.core.test_backtest import FREE, UNLIMITED
+from tests.test_parity import CLOSES, QUICK
+
+price = st.floats(1.0, 1_000.0)
+side = st.sampled_from([1, -1])
+costs = st.builds(
+    FillPolicy, slippage_bps=st.floats(0, 100), slippage_atrs=st.floats(0, 1),
+    impact=st.floats(0, 2), spread_bps=st.floats(0, 50), fee_bps=st.floats(0, 50),
+    fee_minimum=st.floats(0, 5), volume_pct=st.floats(0, 100),
+    part=st.sampled_from([1.0, 0.5, 0.1, 0.001]), stop_first=st.booleans(),
+    entry_bar=st.booleans(),
+)  # fmt: skip
+
+
+@st.composite
+def bar(draw):
+    """open, high, low of a bar."""
+    low, open_, high = sorted(draw(st.tuples(price, price, price)))
+    return open_, high, low
+
+
+@given(price, st.floats(0.001, 1e6), st.floats(0, 10), st.floats(0, 1e6), costs)
+def test_the_market_never_favours_us(quoted, quantity, atr, usual, how):
+    knobs = numbers(how)
+    buys = market_price(quoted, quantity, atr, usual, knobs)
+    sells = market_price(quoted, -quantity, atr, usual, knobs)
+    assert 0 <= sells <= quoted <= buys
+    assert buys - quoted >= quoted - sells - 1e-9  # a sale stops at nothing, a purchase does not
+
+
+@given(st.floats(0.001, 1e6), st.floats(1.0, 5.0), st.floats(0.01, 10), st.floats(1, 1e6), costs)
+def test_larger_orders_never_get_better_prices(quantity, more, atr, usual, how):
+    knobs = numbers(how)
+    assert strain(quantity * more, atr, usual, knobs) >= strain(quantity, atr, usual, knobs)
+    assert strain(quantity, np.nan, usual, knobs) == 0.0
+    assert strain(quantity, atr, usual, knobs) == strain(-quantity, atr, usual, knobs)
+
+
+@given(side, bar(), price, costs, st.floats(0.001, 1e4), st.floats(0, 10))
+def test_a_limit_never_pays_more_than_it_says_and_only_where_the_bar_traded_through(
+    side, bar, limit, how, quantity, atr
+):
+    open_, high, low = bar
+    when, quoted = entry_at(side, open_, high, low, limit)
+    through = low < limit if side > 0 else high > limit
+    assert (when == UNFILLED) == (not through and side * (open_ - limit) > 0)
+    if when != UNFILLED:
+        paid = entry_price(when, quoted, side * quantity, limit, atr, 1e6, numbers(how))
+        assert side * (paid - limit) <= 0
+        assert low <= quoted <= high
+    assert entry_at(side, open_, high, low, np.nan) == (AT_OPEN, open_)
+
+
+@given(side, bar(), price, price, st.sampled_from([EARLIER, AT_OPEN, WITHIN]), costs)
+def test_a_leg_leaves_within_its_bar_and_never_better_than_the_bar_allows(
+    side, bar, one, other, entered, how
+):
+    open_, high, low = bar
+    stop, target = sorted((one, other), reverse=side < 0)
+    assume(entered == EARLIER or side * (open_ - stop) > 0)  # else the entry was refused
+    knobs = numbers(how)
+    leg, quoted, _ = exit_at(side * 10.0, open_, high, low, stop, target, entered, knobs)
+    if leg == NONE:
+        return
+    assert low <= quoted <= high
+    assert is_reached(side * 10.0, high, low, stop, target)
+    got = exit_price(leg, quoted, -side * 10.0, 0.0, 1e6, knobs)
+    if leg == STOP:
+        assert side * (got - stop) <= 1e-9  # a stop never brings more than it was set at
+    else:
+        assert leg == TARGET and side * (got - target) >= 0
+
+
+@given(side, bar(), price, price, costs)
+def test_turned_upside_down_a_bar_does_the_same_to_a_short(side, bar, one, other, how):
+    """Mirror prices around 2,000: highs are lows, longs are shorts."""
+    open_, high, low = bar
+    stop, target = min(one, other), max(one, other)
+    knobs, m = numbers(how), 2_000.0
+    long = exit_at(10.0, open_, high, low, stop, target, EARLIER, knobs)
+    short = exit_at(-10.0, m - open_, m - low, m - high, m - stop, m - target, EARLIER, knobs)
+    ties = {open_, high, low} & {stop, target}
+    assume(not ties and min(abs(a - b) for a in bar for b in (stop, target)) > 1e-6)
+    assert (long[0], long[2]) == (short[0], short[2])
+
+
+@given(st.floats(-1e6, 1e6), st.floats(0, 1e6), st.floats(0, 1e6), costs)
+def test_a_cap_takes_only_what_is_left_and_never_turns_an_order_round(wanted, volume, used, how):
+    got = capped(wanted, volume, used, numbers(how))
+    assert abs(got) <= abs(wanted) and got * wanted >= 0
+    if how.volume_pct > 0:
+        assert abs(got) <= max(volume * how.volume_pct / 100 - used, 0) * (1 + 1e-12)
+
+
+@given(st.floats(0.001, 1e6), price, costs)
+def test_fees_are_at_least_the_minimum_and_never_below_zero(quantity, quoted, how):
+    charge = fee(quantity, quoted, numbers(how))
+    assert charge >= how.fee_minimum and charge == fee(-quantity, quoted, numbers(how))
+
+
+@given(st.floats(0.001, 1e6), price, st.floats(0, 400))
+def test_only_shorts_borrow(quantity, last, days):
+    knobs = numbers(FillPolicy(borrow_pct=3.65))
+    assert borrow(quantity, last, days, knobs) == 0
+    owed = borrow(-quantity, last, days, knobs)
+    assert owed == pytest.approx(quantity * last * days * 0.0001)
+
+
+def test_usual_volume_reads_the_past_alone_and_skips_holes():
+    volume = np.array([[10.0], [np.nan], [20.0], [1e9]])
+    assert [usual_volume(volume, t, 0) for t in range(4)] == [0.0, 10.0, 10.0, 15.0]
+
+
+def not_yet(reason, error=AssertionError):
+    """A truth that does not hold yet; it must be unmarked when it does."""
+    return pytest.mark.xfail(strict=True, raises=error, reason=reason)
+
+
+def market(*rows: str, volume: float = 1e6) -> Bars:
+    """One symbol, a row a bar: open high low close."""
+    o, h, lo, c = np.array([[float(x) for x in row.split()] for row in rows]).T[:, :, None]
+    at = CLOSES.iloc[: len(rows)].dt.tz_localize(None).to_numpy().astype("datetime64[us]")
+    return Bars(("A",), at.astype(np.int64), o, h, lo, c, np.full(o.shape, volume), "raw")
+
+
+def obeyed(bars: Bars, targets: list[float], how: FillPolicy = FREE, size=50.0, actions=(), **legs):
+    wishes = np.array(targets)[:, None]
+    policy = replace(UNLIMITED, indicators=QUICK, sizing=SizingPolicy(**{
+        "stop_pct": 0.0, "target_pct": 0.0, **legs}))  # fmt: skip
+    sizes = np.full(wishes.shape, size)
+    return backtest(bars, policy, how, targets=wishes, sizes=sizes, actions=actions)
+
+
+nan = np.nan
+QUIET = "100 101 99 100"
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_a_stop_that_the_open_jumps_over_fills_at_the_open(sign):
+    after = "90 91 89 90" if sign > 0 else "110 111 109 110"
+    run = obeyed(market(QUIET, QUIET, after), [sign, nan, nan], stop_pct=3.0)
+    (trade,) = run.trades.itertuples()
+    assert (trade.why, trade.exit) == ("stop", 90.0 if sign > 0 else 110.0)
+    assert trade.pnl == pytest.approx(-10.0 * trade.quantity)
+
+
+def test_a_bar_that_touches_both_legs_is_counted_and_stops_first():
+    wild = "100 106 96 100"
+    first, last = (obeyed(market(QUIET, QUIET, wild), [1, nan, nan], replace(FREE, stop_first=s),
+                          stop_pct=3.0, target_pct=5.0) for s in (True, False))  # fmt: skip
+    assert [first.trades["why"][0], last.trades["why"][0]] == ["stop", "target"]
+    assert first.ambiguous == last.ambiguous == 1 and first.trades["ambiguous"].all()
+
+
+def test_what_a_bar_could_not_take_of_a_stop_goes_at_the_next_open():
+    bars = market(QUIET, QUIET, "97 98 90 91", "93 94 92 93", QUIET)
+    volume = bars.volume.copy()
+    volume[2] = 1_000.0  # of which a tenth
+    run = obeyed(replace(bars, volume=volume), [1, nan, nan, nan, nan],
+                 replace(FREE, volume_pct=10.0), stop_pct=3.0)  # fmt: skip
+    assert list(run.trades["quantity"]) == [100.0, 400.0]
+    assert list(run.trades["exit"]) == [97.0, 93.0] and set(run.trades["why"]) == {"stop"}
+
+
+def test_a_dividend_is_paid_to_longs_and_by_shorts_on_shares_after_the_split():
+    bars = market(QUIET, QUIET, "50 51 49 50", "50 51 49 50")
+    day = bars.times[2].date()
+    for sign in (1.0, -1.0):
+        run = obeyed(bars, [sign, nan, nan, nan], actions=[Action("A", day, 2.0, 0.25)])
+        assert run.dividends == sign * 1_000 * 0.25
+        assert run.equity[-1] == pytest.approx(100_000 + sign * 250)
+
+
+def test_an_uneven_split_pays_out_what_is_no_whole_share():
+    bars = market(QUIET, QUIET, "40 41 39 40", "40 41 39 40")
+    run = obeyed(
+        bars, [1, nan, nan, nan], size=0.35, actions=[Action("A", bars.times[2].date(), 2.5)]
+    )
+    (odd,) = run.trades.itertuples()
+    assert (odd.quantity, odd.exit, odd.why) == (0.5, 40.0, "split")
+    assert run.holdings["quantity"].tolist() == [7.0]
+    assert run.equity[-1] == 100_000.0
+
+
+# What is not right yet. Each is a market worked out by hand.
+
+
+@not_yet("a limit beyond its stop is entered and stopped at a gain")
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_a_limit_beyond_its_stop_earns_nothing(sign):
+    """Bought at 96 after the bar had fallen through 97, it cannot be sold at 97 by that fall."""
+    bars = market(QUIET, QUIET, "100 104.5 95.5 100") if sign < 0 else market(
+        QUIET, QUIET, "99 99.5 95 98")  # fmt: skip
+    run = obeyed(bars, [nan, sign, nan], stop_pct=3.0, is_limit=True, limit_bps=400.0)
+    assert (run.trades["pnl"] <= 0).all()
+
+
+@not_yet("counted in `take` and again in `enter`")
+def test_what_entries_could_not_get_is_counted_once():
+    how = replace(FREE, volume_pct=10.0)
+    run = obeyed(market(QUIET, QUIET, QUIET, volume=100.0), [1, nan, nan], how)
+    assert run.fills["quantity"].tolist() == [10.0]
+    assert run.unfilled == 490.0
+
+
+@not_yet("ATR and usual volume before a split are in old shares")
+@pytest.mark.parametrize("how", [{"slippage_atrs": 0.1}, {"impact": 1.0}])
+def test_slippage_on_the_day_of_a_split_is_in_new_shares(how):
+    old, new = "100 102 98 100", "10 10.2 9.8 10"
+    raw = market(*[old] * 30, *[new] * 10)
+    volume = raw.volume.copy()
+    volume[30:] *= 10
+    raw = replace(raw, volume=volume)
+    adjusted = market(*[new] * 40, volume=1e7)
+    wishes = [nan] * 29 + [1.0] + [nan] * 10
+    split = [Action("A", raw.times[30].date(), 10.0)]
+    one = obeyed(raw, wishes, replace(FREE, **how), actions=split)
+    two = obeyed(replace(adjusted, basis="splits"), wishes, replace(FREE, **how))
+    assert one.fills["price"][0] == pytest.approx(two.fills["price"][0])
+
+
+@not_yet("43 * 0.1 / 0.1 is a little below 43, and rounded down")
+@pytest.mark.parametrize("part", [0.1, 0.01, 0.001])
+def test_whole_parts_are_whole(part):
+    count = np.arange(1, 10_000)
+    assert all(whole(n * part, part) == n * part for n in count.tolist())
+
+
+@not_yet("as above: the position loses a part to rounding")
+def test_a_dividend_sells_nothing():
+    bars = market(*[QUIET] * 4)
+    run = obeyed(bars, [1, nan, nan, nan], replace(FREE, part=0.1), size=0.4301,
+                 actions=[Action("A", bars.times[2].date(), 1.0, 0.5)])  # fmt: skip
+    assert len(run.fills) == 1 and run.trades.empty
+
+
+@not_yet("floats: 100 * 1.15 loses a share, 110 * 1.1 sells 1e-14")
+@pytest.mark.parametrize(("held", "ratio", "after"), [(100, 1.15, 115.0), (110, 1.1, 121.0)])
+def test_a_stock_dividend_that_comes_out_even_sells_nothing(held, ratio, after):
+    bars, paid = market(*[QUIET] * 4), Action("A", CLOSES.index[2].date(), ratio)
+    run = obeyed(bars, [1, nan, nan, nan], size=held / 10 + 1e-6, actions=[paid])
+    assert run.fills["quantity"][0] == held
+    assert run.holdings["quantity"].tolist() == [after] and run.trades.empty
+
+
+@not_yet("leg 0 is called close for entries, too")
+def test_an_entry_is_not_called_a_close():
+    run = obeyed(market(QUIET, QUIET), [1, nan])
+    assert run.fills["why"].tolist() == ["entry"]
+
+
+@not_yet("the shortest step is looked for in the whole series")
+def test_when_a_bar_opened_does_not_depend_on_later_bars():
+    at = np.datetime64("2019-01-02T15:00", "us").astype(np.int64) + 3_600_000_000 * np.arange(6)
+    at[-1] = at[-2] + 60_000_000
+    ones = np.full((6, 1), 10.0)
+    bars = Bars(("A",), at, ones, ones, ones, ones, ones, "raw")
+    early = Bars(("A",), at[:5], *[ones[:5]] * 5, "raw")
+    assert np.array_equal(bars.opened[:5], early.opened)
+
+
+@not_yet("cents are a tick of US stocks: 30 pips become one")
+def test_a_stop_of_a_currency_stands_where_the_policy_says():
+    """Three ATRs of .002 below 1.0501 is 1.0471; in whole cents it is 1.05, a hundredth of that."""
+    bars = market(*["1.0501 1.0511 1.0491 1.0501"] * 40)
+    run = obeyed(bars, [nan] * 20 + [1.0] + [nan] * 19, stop_atrs=1.5)
+    assert run.trades.empty
+
+
+@not_yet("the return of a trade is divided by an entry of nothing", RuntimeWarning)
+def test_a_sale_that_brought_nothing_can_be_shown():
+    bars = market(*["1 30 0.5 1"] * 35)
+    wishes = [nan] * 30 + [-1.0, 1.0] + [nan] * 3
+    assert len(obeyed(bars, wishes, replace(FREE, slippage_atrs=1.0)).trades) == 1
+
+
+@not_yet("holdings take the open of the bar, trades its close")
+def test_a_holding_entered_within_a_bar_is_stamped_as_its_trade_will_be():
+    bars = market(QUIET, QUIET, "100 101 99 100", "100 120 90 100")
+    held = obeyed(replace(bars), [nan, 1, nan, nan], is_limit=True, limit_bps=50.0)
+    left = obeyed(bars, [nan, 1, nan, nan], is_limit=True, limit_bps=50.0, stop_pct=5.0)
+    assert held.holdings["opened"][0] == left.trades["opened"][0]
