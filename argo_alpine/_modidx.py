@@ -9,6 +9,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                       'argo_alpine.backtest.actions_of': ('backtest.html#actions_of', 'argo_alpine/backtest.py'),
                                       'argo_alpine.backtest.backtest': ('backtest.html#backtest', 'argo_alpine/backtest.py'),
                                       'argo_alpine.backtest.beliefs': ('backtest.html#beliefs', 'argo_alpine/backtest.py'),
+                                      'argo_alpine.backtest.check_clocks': ('backtest.html#check_clocks', 'argo_alpine/backtest.py'),
+                                      'argo_alpine.backtest.directions': ('backtest.html#directions', 'argo_alpine/backtest.py'),
                                       'argo_alpine.backtest.first_bar': ('backtest.html#first_bar', 'argo_alpine/backtest.py'),
                                       'argo_alpine.backtest.hear': ('backtest.html#hear', 'argo_alpine/backtest.py'),
                                       'argo_alpine.backtest.in_order': ('backtest.html#in_order', 'argo_alpine/backtest.py'),

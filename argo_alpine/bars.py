@@ -208,7 +208,14 @@ def from_frame(
         raise InvalidTime(f"{symbol}: index by aware times such as UTC, was {index.dtype}")
     if missing := [name for name in COLUMNS if name not in frame]:
         raise InvalidBars(f"{symbol}: frame has no {missing}, only {[*frame.columns]}")
-    matrices = each(lambda name: frame[[name]].to_numpy(np.float64))
+    if index.hasnans:
+        raise InvalidTime(f"{symbol}: {int(index.isna().sum())} bars have no time; drop the rows")
+    try:
+        matrices = each(lambda name: frame[[name]].to_numpy(np.float64))
+    except (TypeError, ValueError) as error:
+        raise InvalidBars(
+            f"{symbol}: a value is no number ({error}); correct it or drop it"
+        ) from None
     empty = np.isnan(np.hstack(matrices)).any(axis=1)
     if empty.any():
         when = index[int(empty.argmax())].tz_convert("UTC")

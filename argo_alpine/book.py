@@ -322,7 +322,10 @@ def act_on(action: Numbers, t: int, market: Market, run: Run, rules: Rules) -> N
     slot.stop, slot.target = slot.stop / ratio, slot.target / ratio
     hold(s, slot.quantity, first, run)
     kept = whole(abs(slot.quantity), rules.costs.part) * (1.0 if slot.quantity > 0 else -1.0)
-    if kept != slot.quantity:  # what is no whole share is paid out
+    if abs(kept - slot.quantity) > 1e-6 * rules.costs.part:  # what is no whole share is paid out
         book_fill(t, s, kept - slot.quantity, first, first, SPLIT, False, 0.0, run)
+    else:
+        slot.quantity = kept
+        hold(s, kept, first, run)
     book.cash += slot.quantity * action.dividend
     book.dividends += slot.quantity * action.dividend

@@ -22,6 +22,7 @@ from datetime import UTC, date, datetime
 from enum import Enum, IntEnum
 from functools import cache, partial
 from hashlib import sha256
+from numbers import Real
 from pathlib import Path
 from types import UnionType
 from typing import (
@@ -593,5 +594,7 @@ def numbers(value: Any) -> Numbers:
 # %% ../nbs/00_domain.ipynb #bf92342d
 def check_range(name: str, value: float, low: float, high: float) -> None:
     "*Raises* `InvalidPolicy` unless low <= value <= high."
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise InvalidPolicy(f"{name} must be a number, was {value!r}")
     if not low <= value <= high or math.isnan(value):
         raise InvalidPolicy(f"{name} must lie between {low:g} and {high:g}, was {value:g}")

@@ -263,6 +263,7 @@ def snapshot(
         and signal.symbol not in moment.frozen,
         is_active=moment.account.active and is_answer(moment.account),
         is_known=name in book.sent,
+        limit=signal.limit,
     )
 
 # %% ../nbs/24_engine.ipynb #7325cc7b

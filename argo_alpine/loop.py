@@ -120,6 +120,7 @@ def look(
     seen.side, seen.price = slot.side, (first if first == first else last_close(t, s, market))
     seen.price_age = 0.0 if first == first else np.inf
     seen.close, seen.stop, seen.target = slot.close, slot.wish_stop, slot.wish_target
+    seen.limit = slot.limit
     seen.equity, seen.opening, seen.peak = now.equity, now.opening, now.peak
     seen.power = buying_power(now.equity, gross, rules.costs) - reserved - spent
     seen.gross, seen.net, seen.held = gross + committed, net + leaning, slot.quantity

@@ -121,7 +121,7 @@ def block_end(s: int, first: int, n: int, start: int, prices: Prices, desk: Desk
     "Where the block that begins at `first` ends: when it is full, at the start, or before a split."
     last = min(n, first + BLOCK)
     for i in range(first + 1, last):
-        if desk.rows[i] == start:
+        if desk.rows[i - 1] < start <= desk.rows[i]:
             return i
         if len(prices.ratios) > 0 and prices.ratios[desk.rows[i], s] != 1.0:
             return i

@@ -83,6 +83,7 @@ class Snapshot(Value):
     is_allowed: bool = True  # on the list
     is_active: bool = True  # the account: ACTIVE and without a block
     is_known: bool = False  # this very intent was sent before
+    limit: float = np.nan  # the worst price an entry may get; NaN: whatever the market asks
 
 # %% ../nbs/22_risk.ipynb #cb6856f0
 REASONS = (
@@ -163,7 +164,10 @@ def price_reasons(seen: Numbers, limits: Numbers) -> int:
     reasons = 0
     close, price = np.rint(seen.close * 10_000), np.rint(seen.price * 10_000)  # whole numbers
     reasons |= 0 if 100 * abs(price - close) <= close * limits.collar_pct else COLLAR
-    beyond_stop = seen.side * (seen.price - seen.stop) <= 0
+    first = seen.price  # a limit that has to wait is filled at its own price
+    if seen.side * (first - seen.limit) > 0:
+        first = seen.limit
+    beyond_stop = seen.side * (first - seen.stop) <= 0
     beyond_target = seen.side * (seen.target - seen.price) <= 0
     return reasons | (GAPPED if beyond_stop or beyond_target else 0)
 

@@ -132,12 +132,11 @@ def exchange_days(
 @compiled
 def bar_openings(at: Ints, opens: Ints, ends: Ints, found: Ints) -> None:  # (n,), written
     "When each bar opened, from the closes of the bars and the hours of the sessions."
-    step = at[-1] - at[0]
-    for i in range(1, len(at)):
-        step = min(step, at[i] - at[i - 1])
-    k = np.searchsorted(ends, at[0])
+    k, step = np.searchsorted(ends, at[0]), 0
     for i in range(len(at)):
         before = at[i - 1] if i > 0 else opens[0]
+        if i > 0:  # what comes later must not move an open
+            step = min(step, at[i] - before) if i > 1 else at[i] - before
         while k + 1 < len(ends) and ends[k] < at[i]:
             k += 1
         is_session = k < len(ends) and ends[k] == at[i] and before <= opens[k]

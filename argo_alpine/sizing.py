@@ -65,7 +65,7 @@ def size_pct(
 @compiled
 def whole(quantity: float, part: float) -> float:
     "A quantity rounded down to whole parts of a share."
-    return float(np.floor(quantity / part) * part)
+    return float(np.floor(quantity / part + 1e-6) * part)
 
 
 @compiled

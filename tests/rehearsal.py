@@ -151,7 +151,10 @@ class Rehearsal:
         self.portfolio = replace(book, positions={**book.positions, symbol: grown})
         self.prices[symbol] /= ratio
         kept = whole(abs(grown.quantity), self.costs.part) * np.sign(grown.quantity)
-        if kept != grown.quantity:
+        if abs(kept - grown.quantity) <= 1e-6 * self.costs.part:
+            whole_again = replace(grown, quantity=kept)
+            self.portfolio = replace(book, positions={**book.positions, symbol: whole_again})
+        else:
             odd = Fill(symbol, kept - grown.quantity, first, 0.0, self.opened[t], "split")
             self.fills.append(odd)
         paid = self.portfolio.cash + kept * action.dividend

@@ -273,8 +273,8 @@ RULES = {
 
 def both_loops(policy, costs, theirs=None):
     """A run, and where a rehearsal with perhaps other knobs differs from it."""
-    bars = a_market(5, 250, ("A", "B", "C"), 0.03)
-    readings, actions = some_readings(5, bars), many_actions(bars)
+    bars = a_market(8, 250, ("A", "B", "C"), 0.03)
+    readings, actions = some_readings(8, bars), many_actions(bars)
     run = backtest(bars, policy, costs, readings, keep_log=True, actions=actions)
     other = {"policy": policy, "costs": costs, "actions": actions, **(theirs or {})}
     decisions, stage = rehearse(

@@ -142,7 +142,12 @@ def test_only_shorts_borrow(quantity, last, days):
 
 def test_usual_volume_reads_the_past_alone_and_skips_holes():
     volume = np.array([[10.0], [np.nan], [20.0], [1e9]])
-    assert [usual_volume(volume, t, 0) for t in range(4)] == [0.0, 10.0, 10.0, 15.0]
+    assert [usual_volume(volume, np.zeros((0, 0)), t, 0) for t in range(4)] == [
+        0.0,
+        10.0,
+        10.0,
+        15.0,
+    ]
 
 
 def not_yet(reason, error=AssertionError):
@@ -219,7 +224,6 @@ def test_an_uneven_split_pays_out_what_is_no_whole_share():
 # What is not right yet. Each is a market worked out by hand.
 
 
-@not_yet("a limit beyond its stop is entered and stopped at a gain")
 @pytest.mark.parametrize("sign", [1.0, -1.0])
 def test_a_limit_beyond_its_stop_earns_nothing(sign):
     """Bought at 96 after the bar had fallen through 97, it cannot be sold at 97 by that fall."""
@@ -229,7 +233,6 @@ def test_a_limit_beyond_its_stop_earns_nothing(sign):
     assert (run.trades["pnl"] <= 0).all()
 
 
-@not_yet("counted in `take` and again in `enter`")
 def test_what_entries_could_not_get_is_counted_once():
     how = replace(FREE, volume_pct=10.0)
     run = obeyed(market(QUIET, QUIET, QUIET, volume=100.0), [1, nan, nan], how)
@@ -237,7 +240,6 @@ def test_what_entries_could_not_get_is_counted_once():
     assert run.unfilled == 490.0
 
 
-@not_yet("ATR and usual volume before a split are in old shares")
 @pytest.mark.parametrize("how", [{"slippage_atrs": 0.1}, {"impact": 1.0}])
 def test_slippage_on_the_day_of_a_split_is_in_new_shares(how):
     old, new = "100 102 98 100", "10 10.2 9.8 10"
@@ -253,14 +255,12 @@ def test_slippage_on_the_day_of_a_split_is_in_new_shares(how):
     assert one.fills["price"][0] == pytest.approx(two.fills["price"][0])
 
 
-@not_yet("43 * 0.1 / 0.1 is a little below 43, and rounded down")
 @pytest.mark.parametrize("part", [0.1, 0.01, 0.001])
 def test_whole_parts_are_whole(part):
     count = np.arange(1, 10_000)
     assert all(whole(n * part, part) == n * part for n in count.tolist())
 
 
-@not_yet("as above: the position loses a part to rounding")
 def test_a_dividend_sells_nothing():
     bars = market(*[QUIET] * 4)
     run = obeyed(bars, [1, nan, nan, nan], replace(FREE, part=0.1), size=0.4301,
@@ -268,7 +268,6 @@ def test_a_dividend_sells_nothing():
     assert len(run.fills) == 1 and run.trades.empty
 
 
-@not_yet("floats: 100 * 1.15 loses a share, 110 * 1.1 sells 1e-14")
 @pytest.mark.parametrize(("held", "ratio", "after"), [(100, 1.15, 115.0), (110, 1.1, 121.0)])
 def test_a_stock_dividend_that_comes_out_even_sells_nothing(held, ratio, after):
     bars, paid = market(*[QUIET] * 4), Action("A", CLOSES.index[2].date(), ratio)
@@ -283,7 +282,6 @@ def test_an_entry_is_not_called_a_close():
     assert run.fills["why"].tolist() == ["entry"]
 
 
-@not_yet("the shortest step is looked for in the whole series")
 def test_when_a_bar_opened_does_not_depend_on_later_bars():
     at = np.datetime64("2019-01-02T15:00", "us").astype(np.int64) + 3_600_000_000 * np.arange(6)
     at[-1] = at[-2] + 60_000_000

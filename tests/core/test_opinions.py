@@ -136,7 +136,6 @@ def counted_again(told, bars: Bars, start: int) -> list[int]:
     return [*map(int, votes), int((~np.isnan(bars.close[start:])).sum())]
 
 
-@not_yet("a block ends at the start only if a bar stands there")
 def test_votes_are_counted_from_a_start_without_a_bar_too():
     bars = a_market(0, 60, ("A",), 0.02)
     hole = int(np.flatnonzero(np.isnan(bars.close[:, 0]))[0])
