@@ -209,7 +209,9 @@ def from_frame(
     if missing := [name for name in COLUMNS if name not in frame]:
         raise InvalidBars(f"{symbol}: frame has no {missing}, only {[*frame.columns]}")
     if index.hasnans:
-        raise InvalidTime(f"{symbol}: {int(index.isna().sum())} bars have no time; drop the rows")
+        raise InvalidTime(
+            f"{symbol}: {np.count_nonzero(index.isna())} bars have no time; drop the rows"
+        )
     try:
         matrices = each(lambda name: frame[[name]].to_numpy(np.float64))
     except (TypeError, ValueError) as error:

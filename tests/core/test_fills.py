@@ -91,7 +91,8 @@ def test_a_leg_leaves_within_its_bar_and_never_better_than_the_bar_allows(
 ):
     open_, high, low = bar
     stop, target = sorted((one, other), reverse=side < 0)
-    assume(entered == EARLIER or side * (open_ - stop) > 0)  # else the entry was refused
+    beyond = side * (open_ - stop) <= 0 or side * (target - open_) <= 0
+    assume(entered == EARLIER or not beyond)  # else the entry was refused
     knobs = numbers(how)
     leg, quoted, _ = exit_at(side * 10.0, open_, high, low, stop, target, entered, knobs)
     if leg == NONE:

@@ -6,18 +6,9 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from argo_alpine.blocks import BLOCK, Columns, Series, fold_block, plain_periods, seen_of
 from argo_alpine.domain import numbers
-from argo_alpine.indicators import (
-    BLOCK,
-    Columns,
-    IndicatorPolicy,
-    Series,
-    fold,
-    fold_block,
-    fresh,
-    plain_periods,
-    seen_of,
-)
+from argo_alpine.indicators import IndicatorPolicy, fold, fresh
 
 PERIODS = IndicatorPolicy(sma=6, ema=4, rsi=3, macd_fast=2, macd_slow=5, macd_signal=2, atr=4,
                           channel=5, flow=4)  # fmt: skip

@@ -1,8 +1,9 @@
 """A trial once counted stays counted: through crashes, rivals and second thoughts."""
 
 import json
-import multiprocessing
-from concurrent.futures import ProcessPoolExecutor
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -16,6 +17,8 @@ SOME = {
     "b": {"sharpe": float("nan")},
     "c": {"sharpe": -1.0, "note": "\u2028"},
 }
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -90,10 +93,12 @@ def add_some(path, name, count):
 
 def test_two_processes_never_interleave_and_never_count_twice(tmp_path):
     path = tmp_path / "trials.jsonl"
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(2, mp_context=context) as pool:
-        for done in [pool.submit(add_some, path, name, 25) for name in ("left", "right")]:
-            done.result()
+    # not by multiprocessing: it runs the main module again, whatever another test made of that
+    adding = "import sys, pathlib; from tests.core.test_ledger import add_some as add; "
+    adding += "add(pathlib.Path(sys.argv[1]), sys.argv[2], 25)"
+    words = [sys.executable, "-c", adding, str(path)]
+    both = [subprocess.Popen([*words, name], cwd=ROOT) for name in ("left", "right")]
+    assert [process.wait(timeout=120) for process in both] == [0, 0]
     ledger = Ledger(path)  # the chain holds
     assert len(ledger) == ledger.lines == 75
     keys = [json.loads(line)["key"] for line in path.read_text().splitlines()]
