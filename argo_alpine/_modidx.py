@@ -310,6 +310,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                      'argo_alpine.metrics.sharpe_error': ('metrics.html#sharpe_error', 'argo_alpine/metrics.py'),
                                      'argo_alpine.metrics.sharpe_interval': ('metrics.html#sharpe_interval', 'argo_alpine/metrics.py'),
                                      'argo_alpine.metrics.sortino': ('metrics.html#sortino', 'argo_alpine/metrics.py'),
+                                     'argo_alpine.metrics.sound': ('metrics.html#sound', 'argo_alpine/metrics.py'),
                                      'argo_alpine.metrics.summarise': ('metrics.html#summarise', 'argo_alpine/metrics.py'),
                                      'argo_alpine.metrics.summary': ('metrics.html#summary', 'argo_alpine/metrics.py'),
                                      'argo_alpine.metrics.tail_ratio': ('metrics.html#tail_ratio', 'argo_alpine/metrics.py'),

@@ -4,13 +4,13 @@
 
 # %% auto #0
 __all__ = ['DAY', 'SHORTEST', 'FLAT', 'Returns', 'RATE_FLOOR', 'MONTHS', 'OF_CURVES', 'NAMES', 'PERCENT', 'BESIDE', 'SHORT',
-           'NO_RISK', 'NEVER', 'UNDEFINED', 'SESSIONS', 'first_flaw', 'sample', 'amounts', 'curve', 'days', 'returns',
-           'total_return', 'annualised', 'cagr', 'Moments', 'moments', 'known', 'root', 'ratio', 'mean', 'volatility',
-           'sharpe', 'sortino', 'tail_ratio', 'among', 'shape', 'sharpe_error', 'quantile', 'sharpe_interval',
-           'probabilistic_sharpe', 'falls', 'drawdowns', 'Drawdown', 'max_drawdown', 'longest_wait', 'calmar', 'tally',
-           'profit_factor', 'expectancy', 'exposure', 'turnover', 'reading', 'Rate', 'wilson', 'win_rate', 'monthly',
-           'CurveSummary', 'measure', 'Summary', 'summarise', 'told', 'said', 'lines', 'page', 'bars_a_day', 'summary',
-           'as_json']
+           'NO_RISK', 'NEVER', 'UNDEFINED', 'SESSIONS', 'first_flaw', 'sample', 'sound', 'amounts', 'curve', 'days',
+           'returns', 'total_return', 'annualised', 'cagr', 'Moments', 'moments', 'known', 'root', 'ratio', 'mean',
+           'volatility', 'sharpe', 'sortino', 'tail_ratio', 'among', 'shape', 'sharpe_error', 'quantile',
+           'sharpe_interval', 'probabilistic_sharpe', 'falls', 'drawdowns', 'Drawdown', 'max_drawdown', 'longest_wait',
+           'calmar', 'tally', 'profit_factor', 'expectancy', 'exposure', 'turnover', 'reading', 'Rate', 'wilson',
+           'win_rate', 'monthly', 'CurveSummary', 'measure', 'Summary', 'summarise', 'told', 'said', 'lines', 'page',
+           'bars_a_day', 'summary', 'as_json']
 
 # %% ../nbs/33_metrics.ipynb #e8281dc6
 import math
@@ -54,30 +54,31 @@ def first_flaw(values: Floats, floor: float) -> int:
 
 def sample(name: str, values: Floats, points: int | None = None) -> Floats:
     "A series of finite numbers, as many as there are points. *Raises* `InvalidData` otherwise."
+    return sound(name, values, points, -np.inf, "")
+
+
+def sound(name: str, values: Floats, points: int | None, floor: float, below: str) -> Floats:
+    "Finite numbers of at least a floor. *Raises* `InvalidData` otherwise, `below` for one below."
     series = np.ascontiguousarray(values, np.float64)
     if series.ndim != 1 or len(series) != (len(series) if points is None else points):
         raise InvalidData(f"{name} must hold {points or 'a row of'} numbers, was {series.shape}")
-    if (bad := first_flaw(series, -np.inf)) >= 0:
-        raise InvalidData(f"{name} must be finite, was {series[bad]} at {bad}")
+    if (bad := first_flaw(series, floor)) >= 0:
+        wrong = below if math.isfinite(series[bad]) else f"{name} must be finite, was"
+        raise InvalidData(f"{wrong} {series[bad]} at {bad}")
     return series
 
 
 def amounts(name: str, values: Floats, points: int | None = None) -> Floats:
     "Numbers without a sign. *Raises* `InvalidData` below zero: net is not gross."
-    series = sample(name, values, points)
-    if (bad := first_flaw(series, 0.0)) >= 0:
-        raise InvalidData(f"{name} must not be negative, was {series[bad]} at {bad}")
-    return series
+    return sound(name, values, points, 0.0, f"{name} must not be negative, was")
 
 # %% ../nbs/33_metrics.ipynb #f60bc3aa
 def curve(equity: Floats) -> Floats:
     "An equity curve: two points or more, all above zero. *Raises* `InvalidData` otherwise."
-    series = sample("equity", equity)
+    least = 5e-324  # the smallest number above zero
+    series = sound("equity", equity, None, least, "the account was wiped out: equity was")
     if len(series) < 2:
         raise InvalidData(f"equity must have two points or more, was {series.tolist()}")
-    # the smallest number above zero
-    if (bad := first_flaw(series, 5e-324)) >= 0:
-        raise InvalidData(f"the account was wiped out: equity was {series[bad]} at {bad}")
     return series
 
 
@@ -593,7 +594,7 @@ def summary(run: "Backtest") -> Summary:
             f"the account was wiped out at bar {ruin[0]}, {when:%Y-%m-%d}: equity was {left:,.2f}, "
             "and no return follows from that: hold less, or borrow less"
         )
-    per_year = SESSIONS * bars_a_day(at)
+    per_year = SESSIONS * run.bars.once("bars a day", lambda: bars_a_day(at))
     return summarise(run.equity, at, run.pnl, fees, run.gross, per_year, run.traded)
 
 # %% ../nbs/33_metrics.ipynb #0429e40a
