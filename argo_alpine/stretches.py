@@ -20,7 +20,6 @@ from .domain import Floats, Ints, InvalidData, InvalidPolicy, Reading, Value, nu
 from .engine import Policy
 from .fills import FillPolicy, fee, market_price, usual_volume
 from .opinions import Opinions
-from .sessions import exchange_days
 
 # %% ../nbs/32_stretches.ipynb #a351e186
 @dataclass(frozen=True, slots=True)
@@ -66,9 +65,10 @@ def course_of(
     per_year: float | None = None,  # none: 252 days, times bars a day as observed
 ) -> Course:
     "One span from a date to the end. *Raises* `InvalidData` when that leaves less than two bars."
-    order, days = np.argsort(bars.symbols), exchange_days(bars.at)
-    symbols = tuple(bars.symbols[s] for s in order)
-    bars = Bars(symbols, bars.at, *each(lambda n: getattr(bars, n)[:, order]), bars.basis)
+    days, symbols = bars.days, tuple(sorted(bars.symbols))
+    if symbols != bars.symbols:
+        order = [bars.symbols.index(symbol) for symbol in symbols]
+        bars = Bars(symbols, bars.at, *each(lambda n: getattr(bars, n)[:, order]), bars.basis)
     first = int(np.searchsorted(days, (start - EPOCH).days)) if start else 0
     if len(bars) - first < 2:
         raise InvalidData(f"{len(bars)} bars leave {len(bars) - first} from {start} on: load more")

@@ -15,7 +15,7 @@ FEES = 0.002  # of the value traded, on every fill
 STOP, TARGET = 0.02, 0.04
 CASH = 1e12  # 0.4 % a round trip leaves e^-8 of it after 2,000 of them: still whole shares
 MINUTE, DAY = 60_000_000, 86_400_000_000  # microseconds
-BEGIN = 1_546_873_200_000_000  # a Monday
+BEGIN = 1_168_268_400_000_000  # a Monday
 
 
 class Prices(NamedTuple):
