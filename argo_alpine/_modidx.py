@@ -314,6 +314,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                      'argo_alpine.metrics.summarise': ('metrics.html#summarise', 'argo_alpine/metrics.py'),
                                      'argo_alpine.metrics.summary': ('metrics.html#summary', 'argo_alpine/metrics.py'),
                                      'argo_alpine.metrics.tail_ratio': ('metrics.html#tail_ratio', 'argo_alpine/metrics.py'),
+                                     'argo_alpine.metrics.tails': ('metrics.html#tails', 'argo_alpine/metrics.py'),
                                      'argo_alpine.metrics.tally': ('metrics.html#tally', 'argo_alpine/metrics.py'),
                                      'argo_alpine.metrics.told': ('metrics.html#told', 'argo_alpine/metrics.py'),
                                      'argo_alpine.metrics.total_return': ('metrics.html#total_return', 'argo_alpine/metrics.py'),

@@ -144,7 +144,7 @@ def blank_run(n_bars: int, n_symbols: int, cash: float, n_actions: int, keep_log
         fills=np.empty(most, FILL),
         trades=np.empty(most, TRADE),
         halts=np.empty(3 * n_bars, np.int64),
-        **{name: np.zeros(n_bars) for name in ("equity", "gross")},
+        **{name: np.empty(n_bars) for name in ("equity", "gross")},
         whys=np.zeros(len(WHY), np.int64),
         refused=np.zeros(len(REASONS) + 1, np.int64),
     )

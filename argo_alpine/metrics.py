@@ -6,7 +6,7 @@
 __all__ = ['DAY', 'SHORTEST', 'FLAT', 'Returns', 'RATE_FLOOR', 'MONTHS', 'OF_CURVES', 'NAMES', 'PERCENT', 'BESIDE', 'SHORT',
            'NO_RISK', 'NEVER', 'UNDEFINED', 'SESSIONS', 'first_flaw', 'sample', 'sound', 'amounts', 'curve', 'days',
            'returns', 'total_return', 'annualised', 'cagr', 'Moments', 'moments', 'known', 'root', 'ratio', 'mean',
-           'volatility', 'sharpe', 'sortino', 'tail_ratio', 'among', 'shape', 'sharpe_error', 'quantile',
+           'volatility', 'sharpe', 'sortino', 'tail_ratio', 'tails', 'among', 'shape', 'sharpe_error', 'quantile',
            'sharpe_interval', 'probabilistic_sharpe', 'falls', 'drawdowns', 'Drawdown', 'max_drawdown', 'longest_wait',
            'calmar', 'tally', 'profit_factor', 'expectancy', 'exposure', 'turnover', 'reading', 'Rate', 'wilson',
            'win_rate', 'monthly', 'CurveSummary', 'measure', 'Summary', 'summarise', 'told', 'said', 'lines', 'page',
@@ -194,7 +194,12 @@ def sortino(returns: Returns, per_year: float) -> float:
 
 def tail_ratio(returns: Floats) -> float:
     "95 % quantile over minus the 5 % quantile (linear); NaN when the latter is no loss."
-    r = np.sort(sample("returns", returns))
+    return tails(sample("returns", returns))
+
+
+def tails(returns: Floats) -> float:
+    "`tail_ratio` of numbers that are finite."
+    r = np.sort(returns)
     return ratio(among(r, 0.95), -among(r, 0.05), FLAT)
 
 
@@ -466,7 +471,7 @@ def measure(
         trough=trough,
         recovery=recovery,
         longest_wait=longest / DAY,
-        tail_ratio=tail_ratio(r),
+        tail_ratio=tails(r),
     )
 
 # %% ../nbs/33_metrics.ipynb #1e08def5

@@ -154,6 +154,8 @@ def stretch(course: Course, candidate: Candidate, span: Span) -> Stretch:
 # %% ../nbs/32_stretches.ipynb #4c485b40
 def stitched(parts: Sequence[Stretch], cash: float) -> Stretch:
     "Stretches end to end: each begins with the money the one before it ended with."
+    if len(parts) == 1:
+        return parts[0]
     money, factors = cash, []
     for part in parts:
         factors.append(money / cash)
