@@ -46,8 +46,11 @@ DAY = 86_400_000_000  # microseconds
 @compiled
 def first_flaw(values: Floats, floor: float) -> int:
     "The first place that is not finite, or below the floor; -1: there is none."
-    for i in range(len(values)):
-        if not floor <= values[i] < np.inf or values[i] == -np.inf:
+    flaws = 0
+    for i in range(len(values)):  # without a way out, four at a time
+        flaws += not (values[i] >= floor and abs(values[i]) < np.inf)
+    for i in range(len(values) if flaws else 0):
+        if not (values[i] >= floor and abs(values[i]) < np.inf):
             return i
     return -1
 
