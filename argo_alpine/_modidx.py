@@ -141,6 +141,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                     'argo_alpine.domain.Vote.__post_init__': ('domain.html#vote.__post_init__', 'argo_alpine/domain.py'),
                                     'argo_alpine.domain.canonical': ('domain.html#canonical', 'argo_alpine/domain.py'),
                                     'argo_alpine.domain.chained': ('domain.html#chained', 'argo_alpine/domain.py'),
+                                    'argo_alpine.domain.check_kinds': ('domain.html#check_kinds', 'argo_alpine/domain.py'),
                                     'argo_alpine.domain.check_range': ('domain.html#check_range', 'argo_alpine/domain.py'),
                                     'argo_alpine.domain.compile_one': ('domain.html#compile_one', 'argo_alpine/domain.py'),
                                     'argo_alpine.domain.compiled': ('domain.html#compiled', 'argo_alpine/domain.py'),

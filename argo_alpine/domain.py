@@ -10,7 +10,7 @@ __all__ = ['FLAWS', 'Ints', 'Floats', 'Numbers', 'P', 'R', 'type_hints', 'ArgoAl
            'flaw', 'Bar', 'Quote', 'Reading', 'Direction', 'Vote', 'Consensus', 'Signal', 'Order', 'Fill', 'Position',
            'Trade', 'Session', 'Account', 'Moment', 'Mode', 'Portfolio', 'Budget', 'Refusal', 'Decision', 'plain',
            'canonical', 'digest', 'parsed', 'parsed_leaf', 'Entry', 'chained', 'content_id', 'numeric_fields',
-           'numbers', 'check_range']
+           'numbers', 'check_kinds', 'check_range']
 
 # %% ../nbs/00_domain.ipynb #644f5ff9
 import html
@@ -22,7 +22,7 @@ from datetime import UTC, date, datetime
 from enum import Enum, IntEnum
 from functools import cache, partial
 from hashlib import sha256
-from numbers import Real
+from numbers import Integral, Real
 from pathlib import Path
 from types import UnionType
 from typing import (
@@ -592,6 +592,18 @@ def numbers(value: Any) -> Numbers:
     return np.array(tuple(getattr(value, name) for name in layout.names or ()), layout)[()]
 
 # %% ../nbs/00_domain.ipynb #bf92342d
+def check_kinds(name: str, policy: Any) -> None:
+    "*Raises* `InvalidPolicy` unless whole numbers are whole and switches are on or off."
+    layout = numeric_fields(cast(Any, type(policy)))
+    for field_name in layout.names or ():
+        value, kind = getattr(policy, field_name), layout[field_name].kind
+        is_switch = isinstance(value, bool | np.bool_)
+        if kind == "b" and not is_switch:
+            raise InvalidPolicy(f"{name}.{field_name} must be True or False, was {value!r}")
+        if kind == "i" and (is_switch or not isinstance(value, Integral)):
+            raise InvalidPolicy(f"{name}.{field_name} must be a whole number, was {value!r}")
+
+
 def check_range(name: str, value: float, low: float, high: float) -> None:
     "*Raises* `InvalidPolicy` unless low <= value <= high."
     if isinstance(value, bool) or not isinstance(value, Real):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .domain import Floats, Numbers, check_range, compiled
+from .domain import Floats, Numbers, check_kinds, check_range, compiled
 from .sizing import whole
 
 # %% ../nbs/27_fills.ipynb #41808852
@@ -35,6 +35,7 @@ class FillPolicy:
     entry_bar: bool = True  # legs are watched in the bar of the entry, too
 
     def __post_init__(self) -> None:
+        check_kinds("fills", self)
         for name in self.__slots__:
             if name not in ("stop_first", "entry_bar", "part"):
                 check_range(f"fills.{name}", getattr(self, name), 0, 10_000)
@@ -55,7 +56,8 @@ def strain(
     if not atr > 0:
         return 0.0
     share = abs(quantity) / usual if usual > 0 else 1.0
-    return float(atr * (costs.slippage_atrs + costs.impact * np.sqrt(share)))
+    pushed = costs.impact * np.sqrt(share) if costs.impact > 0 else 0.0
+    return float(atr * (costs.slippage_atrs + pushed))
 
 # %% ../nbs/27_fills.ipynb #2fac8c1d
 @compiled

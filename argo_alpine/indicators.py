@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .domain import Floats, Numbers, check_range, compiled
+from .domain import Floats, Numbers, check_kinds, check_range, compiled
 
 # %% ../nbs/10_indicators.ipynb #afb49b3e
 @compiled
@@ -101,6 +101,7 @@ class IndicatorPolicy:
     flow: int = 20
 
     def __post_init__(self) -> None:
+        check_kinds("indicators", self)
         for name in self.__slots__:
             check_range(f"indicators.{name}", getattr(self, name), 1, RING)
         check_range("indicators.macd_fast", self.macd_fast, 1, self.macd_slow - 1)

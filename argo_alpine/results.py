@@ -81,6 +81,7 @@ def fills_frame(test: Ran) -> pd.DataFrame:
 def trades_frame(test: Ran) -> pd.DataFrame:
     "Closed round trips as a table; what happens within a bar is stamped at its close."
     done, market = test.run.trades[: int(test.run.book["trades"][0])], test.market
+    value = np.abs(done["quantity"] * done["entry"])  # nothing, where a sale brought nothing
     within, at_open = done["entered"] == WITHIN, np.isin(done["leg"], (0, SPLIT))
     opened = np.where(within, market.at[done["opened"]], market.opened[done["opened"]])
     closed = np.where(at_open, market.opened[done["closed"]], market.at[done["closed"]])
@@ -95,7 +96,7 @@ def trades_frame(test: Ran) -> pd.DataFrame:
             "exit": done["exit"],
             "fees": done["fees"],
             "pnl": done["pnl"],
-            "return_pct": 100 * done["pnl"] / np.abs(done["quantity"] * done["entry"]),
+            "return_pct": 100 * done["pnl"] / np.where(value > 0, value, np.nan),
             "why": [LEGS[leg] for leg in done["leg"]],
             "ambiguous": done["unclear"] != 0,
         }
@@ -107,7 +108,9 @@ def holdings_frame(test: Ran) -> pd.DataFrame:
     n = int(test.run.book["held"][0])
     held, last = test.run.held[:n], test.run.marks[:n]
     slots = test.run.slots[held]
-    quantity, paid = slots["quantity"], slots["price"]
+    quantity, paid, entered = slots["quantity"], slots["price"], slots["opened"]
+    within = slots["entered"] == WITHIN
+    opened = np.where(within, test.market.at[entered], test.market.opened[entered])
     return pd.DataFrame(
         {
             "symbol": [test.whole.symbols[int(s)] for s in held],
@@ -115,7 +118,7 @@ def holdings_frame(test: Ran) -> pd.DataFrame:
             "price": paid,
             "last": last,
             "unrealised": quantity * (last - paid),
-            "opened": clock(test.market.opened[slots["opened"]]),
+            "opened": clock(opened),
             "stop": slots["stop"],
             "target": slots["target"],
         }

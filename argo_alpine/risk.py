@@ -20,6 +20,7 @@ from argo_alpine.domain import (
     Numbers,
     Refusal,
     Value,
+    check_kinds,
     check_range,
     compiled,
     numbers,
@@ -44,6 +45,7 @@ class RiskPolicy:
     groups: Mapping[str, str] = field(default_factory=dict)  # symbol -> correlation group
 
     def __post_init__(self) -> None:
+        check_kinds("risk", self)
         for name, high in (
             ("price_age", 3600),
             ("orders_per_minute", 1_000_000),

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .domain import Numbers, check_range, compiled
+from .domain import Numbers, check_kinds, check_range, compiled
 
 # %% ../nbs/23_sizing.ipynb #f8699a38
 @dataclass(frozen=True, slots=True)
@@ -33,9 +33,11 @@ class SizingPolicy:
     limit_bps: float = 0.0  # of the decision close: how much better the limit is
 
     def __post_init__(self) -> None:
+        check_kinds("sizing", self)
         for name in ("base_pct", "max_pct", "stop_pct"):
             check_range(f"sizing.{name}", getattr(self, name), 0, 100)
         check_range("sizing.from_pct", self.from_pct, 50, 99.99)
+        check_range("sizing.atr_high_pct", self.atr_high_pct, 1e-6, 1_000)
         check_range("sizing.atr_low_pct", self.atr_low_pct, 1e-6, self.atr_high_pct)
         for name in (
             "growth",

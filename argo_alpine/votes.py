@@ -21,6 +21,7 @@ from argo_alpine.domain import (
     Numbers,
     Reading,
     Vote,
+    check_kinds,
     check_range,
     compiled,
     numbers,
@@ -40,6 +41,7 @@ class VotePolicy:
     mood: float = 0.5  # average post score that is fully convinced
 
     def __post_init__(self) -> None:
+        check_kinds("votes", self)
         check_range("votes.dead_band", self.dead_band, 0, 1)
         for name in ("trend_atrs", "rsi_points", "macd_pct", "averages_pct", "mood"):
             check_range(f"votes.{name}", getattr(self, name), 1e-6, 1e6)

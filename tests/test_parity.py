@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from argo_alpine.backtest import Backtest, backtest
 from argo_alpine.bars import Action, Bars
+from argo_alpine.book import ENTRY
 from argo_alpine.consensus import ConsensusPolicy
 from argo_alpine.domain import Reading
 from argo_alpine.engine import WEIGHTS, WHY, Policy
@@ -245,7 +246,7 @@ def rules_seen(run: Backtest) -> set[str]:
     legs = [(row["symbol"], row["opened"]) for row in trades if row["leg"] == 1]
     seen = {f"refused: {reason}" for reason in run.reasons["reason"]}
     for t, s in zip(*np.nonzero(run.log["ordered"]), strict=True):
-        rows = fills[(fills["bar"] == t) & (fills["symbol"] == s) & (fills["leg"] == 0)]
+        rows = fills[(fills["bar"] == t) & (fills["symbol"] == s) & (fills["leg"] == ENTRY)]
         ordered = run.log["ordered"][t, s]
         got = rows["quantity"][np.sign(rows["quantity"]) == np.sign(ordered)].sum()
         seen.add("a limit not filled" if not len(rows) else "an entry filled whole")

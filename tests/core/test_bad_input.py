@@ -234,7 +234,7 @@ def test_bad_input_gets_a_typed_error_that_names_thing_value_and_remedy(case):
         assert word in str(raised.value), f"{word!r} is not in: {raised.value}"
 
 
-KNOWN = {
+OTHERS = {
     "a text for a price": (
         lambda: from_frame(FRAME.astype(object).assign(close="x"), "A", "raw"),
         InvalidBars,
@@ -263,20 +263,9 @@ KNOWN = {
 }
 
 
-OPEN = {"half a bar, directly", "a switch that is neither on nor off", "a wildness without end"}
-
-
-@pytest.mark.parametrize(
-    "case",
-    [
-        pytest.param(case, marks=[pytest.mark.xfail(strict=True, reason="not refused yet")])
-        if case in OPEN
-        else case
-        for case in KNOWN
-    ],
-)
+@pytest.mark.parametrize("case", OTHERS)
 def test_other_bad_input_is_refused_with_an_error_of_ours(case):
-    do, error = KNOWN[case]
+    do, error = OTHERS[case]
     try:
         do()
     except error:
@@ -313,8 +302,6 @@ NUMBERS = [
 @pytest.mark.parametrize(("part", "name"), NUMBERS)
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, -1.0])
 def test_no_knob_turns_to_what_is_no_number_or_below_its_stop(part, name, value):
-    if name == "atr_high_pct" and value == np.inf:
-        pytest.skip("see the cases that are not refused yet")
     with pytest.raises(InvalidPolicy, match=f"{part}[.]"):
         replace(POLICIES[part], **{name: value})
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from argo_alpine.backtest import Backtest, backtest
 from argo_alpine.bars import Action, Bars
-from argo_alpine.book import LEGS, SPLIT
+from argo_alpine.book import ENTRY, LEGS, SPLIT
 from argo_alpine.domain import numbers
 from argo_alpine.engine import Policy
 from argo_alpine.fills import FillPolicy, strain, usual_volume
@@ -139,7 +139,7 @@ def wrong_fill(run: Backtest, t: int, row: np.void, held: Fraction) -> list[str]
         wrong.append(f"{name}: not a multiple of {costs.part:g}")
     if quantity == 0 or not np.isfinite(price):
         wrong.append(f"{name}: nothing was traded")
-    if leg == 0 and run.log is not None:
+    if leg in (0, ENTRY) and run.log is not None:
         asked = run.run.log[t - 1, s] if t else None
         if asked is None or asked["why"] != 0 or asked["side"] * quantity <= 0:
             wrong.append(f"{name}: nobody had asked for it at the close before")
@@ -155,7 +155,9 @@ def beyond_volume(run: Backtest, t: int, rows: list[np.void]) -> list[str]:
     """Symbols that took more of a bar than the policy lets them."""
     wrong = []
     for s in {int(row["symbol"]) for row in rows if run.costs.volume_pct > 0}:
-        took = sum(abs(row["quantity"]) for row in rows if row["symbol"] == s and row["leg"] < 3)
+        took = sum(
+            abs(row["quantity"]) for row in rows if row["symbol"] == s and row["leg"] != SPLIT
+        )
         most = run.whole.volume[t, s] * run.costs.volume_pct / 100
         if took > most + 1e-6:
             wrong.append(f"{run.whole.symbols[s]} bar {t}: took {took:g} of {most:g}")
@@ -314,7 +316,9 @@ def test_a_short_s_profit_with_its_sign_flipped_is_objected_to():
 def test_a_fill_that_was_tampered_with_is_objected_to(name, column, change, said):
     run, actions = eventful()
     rows = run.run.fills.copy()
-    i = int(np.flatnonzero((fills_of(run)["leg"] == 0) & (fills_of(run)["fee"] > 0.01))[3])
+    i = int(
+        np.flatnonzero(np.isin(fills_of(run)["leg"], (0, ENTRY)) & (fills_of(run)["fee"] > 0.01))[3]
+    )
     rows[column][i] = change(rows[column][i])
     assert any(said in line for line in objections(with_run(run, fills=rows), actions)), name
 

@@ -151,9 +151,9 @@ def test_usual_volume_reads_the_past_alone_and_skips_holes():
     ]
 
 
-def not_yet(reason, error=AssertionError):
+def not_yet(reason):
     """A truth that does not hold yet; it must be unmarked when it does."""
-    return pytest.mark.xfail(strict=True, raises=error, reason=reason)
+    return pytest.mark.xfail(strict=True, raises=AssertionError, reason=reason)
 
 
 def market(*rows: str, volume: float = 1e6) -> Bars:
@@ -277,7 +277,6 @@ def test_a_stock_dividend_that_comes_out_even_sells_nothing(held, ratio, after):
     assert run.holdings["quantity"].tolist() == [after] and run.trades.empty
 
 
-@not_yet("leg 0 is called close for entries, too")
 def test_an_entry_is_not_called_a_close():
     run = obeyed(market(QUIET, QUIET), [1, nan])
     assert run.fills["why"].tolist() == ["entry"]
@@ -300,14 +299,12 @@ def test_a_stop_of_a_currency_stands_where_the_policy_says():
     assert run.trades.empty
 
 
-@not_yet("the return of a trade is divided by an entry of nothing", RuntimeWarning)
 def test_a_sale_that_brought_nothing_can_be_shown():
     bars = market(*["1 30 0.5 1"] * 35)
     wishes = [nan] * 30 + [-1.0, 1.0] + [nan] * 3
     assert len(obeyed(bars, wishes, replace(FREE, slippage_atrs=1.0)).trades) == 1
 
 
-@not_yet("holdings take the open of the bar, trades its close")
 def test_a_holding_entered_within_a_bar_is_stamped_as_its_trade_will_be():
     bars = market(QUIET, QUIET, "100 101 99 100", "100 120 90 100")
     held = obeyed(replace(bars), [nan, 1, nan, nan], is_limit=True, limit_bps=50.0)

@@ -46,11 +46,6 @@ def test_cases_5_the_rsi_table_of_stockcharts():
     assert np.abs(np.array(found[14:]) - numbers_in(PUBLISHED)).max() <= 0.08
 
 
-def not_yet(reason, error=AssertionError):
-    """A truth that does not hold yet; it must be unmarked when it does."""
-    return pytest.mark.xfail(strict=True, raises=error, reason=reason)
-
-
 def minutes(n: int, seed: int = 1) -> Bars:
     """One symbol around the clock, without holes."""
     rng = np.random.default_rng(seed)
