@@ -1,7 +1,9 @@
 """Every trial is counted once, whoever ran it and however often it was interrupted."""
 
 import math
+import subprocess
 import sys
+from contextlib import ExitStack, contextmanager
 from datetime import date
 from itertools import product
 
@@ -32,6 +34,7 @@ from argo_alpine.optimize import (
 from argo_alpine.stretches import Candidate, course_of
 from argo_alpine.trials import Ledger
 from argo_alpine.walk_forward import Objective, Windows, outcomes, walk_forward
+from tests.together import waited
 
 STOCKS = load(["MSFT", "AAPL"], last=date(2004, 12, 31))
 COURSE = course_of(STOCKS, date(2003, 1, 2))
@@ -157,19 +160,40 @@ def test_a_search_follows_its_seed():
     assert tables[0] == tables[1] != tables[2]
 
 
-@pytest.fixture(scope="module")
-def cluster():
-    """Two workers in processes of their own, on free ports of this machine."""
-    from distributed import LocalCluster
+@contextmanager
+def program(name, *words):
+    """A program of dask's while it is needed; what it says goes where pytest finds it."""
+    words = [sys.executable, "-m", f"distributed.cli.{name}", *words]
+    running = subprocess.Popen(words)
+    try:
+        yield running
+    finally:
+        running.terminate()
+        try:
+            running.wait(20)
+        except subprocess.TimeoutExpired:
+            running.kill()
+            running.wait(10)
 
-    with LocalCluster(
-        n_workers=2,
-        threads_per_worker=1,
-        processes=True,
-        dashboard_address="127.0.0.1:0",  # None would take a port that may not be free
-        host="127.0.0.1",
-    ) as made:
-        yield made.scheduler_address
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    """A scheduler and two workers, started as an operator would, on free ports of this machine."""
+    from distributed import Client
+
+    room = tmp_path_factory.mktemp("cluster")
+    where = ("--scheduler-file", str(room / "scheduler.json"))
+    here = ("--host", "127.0.0.1", "--no-dashboard")
+    alone = ("--nthreads", "1", "--no-nanny", "--local-directory", str(room))
+    with ExitStack() as stack:
+        stack.enter_context(program("dask_scheduler", *where, *here, "--port", "0"))
+        for _ in range(2):
+            stack.enter_context(program("dask_worker", *where, *here, *alone))
+        waited(120, (room / "scheduler.json").exists)
+        with Client(scheduler_file=where[1], timeout="60s", set_as_default=False) as client:
+            client.wait_for_workers(2, timeout=120)
+            address = client.scheduler.address
+        yield address
 
 
 def test_a_cluster_of_two_changes_no_bit(cluster, path):
