@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['USUAL', 'UNFILLED', 'AT_OPEN', 'WITHIN', 'EARLIER', 'NONE', 'STOP', 'TARGET', 'FillPolicy', 'strain', 'market_price',
-           'fee', 'borrow', 'buying_power', 'usual_volume', 'capped', 'entry_at', 'entry_price', 'gapped', 'touched',
-           'exit_at', 'exit_price', 'is_reached']
+           'fee', 'interest', 'borrow', 'buying_power', 'usual_volume', 'capped', 'entry_at', 'entry_price', 'gapped',
+           'touched', 'exit_at', 'exit_price', 'is_reached']
 
 # %% ../nbs/27_fills.ipynb #be8e6323
 from dataclasses import dataclass
@@ -84,11 +84,15 @@ def fee(quantity: float, price: float, costs: Numbers) -> float:
 
 
 @compiled
+def interest(days: float, costs: Numbers) -> float:
+    "What is paid over so many calendar days for a borrowed share, as a share of its price."
+    return float(costs.borrow_pct / 100.0 * days / 365.0)
+
+
+@compiled
 def borrow(quantity: float, price: float, days: float, costs: Numbers) -> float:
     "Interest on a short over so many calendar days; longs borrow nothing."
-    return float(
-        -quantity * price * costs.borrow_pct / 100.0 * days / 365.0 if quantity < 0 else 0.0
-    )
+    return float(-quantity * price * interest(days, costs) if quantity < 0 else 0.0)
 
 # %% ../nbs/27_fills.ipynb #16290971
 @compiled

@@ -31,7 +31,7 @@ from argo_alpine.blocks import (
 from .consensus import ballot, elect, obstacle
 from .domain import Floats, Ints, Numbers, Reading, compiled, numbers
 from .engine import Policy
-from .indicators import RING, RINGS, fresh, rescale
+from .indicators import RING, STATE, rescale_kept
 from .sessions import microseconds
 from .votes import SOURCES, alpha_vantage_score, heard, lean, massive_score, surety
 
@@ -80,6 +80,7 @@ class Desk(NamedTuple):
     bars: Series  # of the symbol, without holes
     rows: Ints  # (n_bars,) where these stand
     block: Floats  # (n_columns, BLOCK) for `Columns`
+    windows: Floats  # (4, BLOCK + RING) to find channels in
     scores: Floats  # (2, BLOCK) of Massive and Alpha Vantage
     sides: Ints  # (n_sources, BLOCK) votes
     sures: Ints  # likewise, hundredths of a percent
@@ -98,8 +99,8 @@ def series_of(prices: Prices) -> tuple[Series, Ints]:
 def blank_desk(prices: Prices) -> Desk:
     "Room for one thread."
     votes = np.zeros((2, len(SOURCES), BLOCK), np.int64)
-    block, scores = np.empty((len(Columns._fields), BLOCK)), np.empty((2, BLOCK))
-    return Desk(*series_of(prices), block, scores, *votes)
+    block, windows = np.empty((len(Columns._fields), BLOCK)), np.empty((4, BLOCK + RING))
+    return Desk(*series_of(prices), block, windows, np.empty((2, BLOCK)), *votes)
 
 # %% ../nbs/26_opinions.ipynb #168f56d3
 @compiled
@@ -119,11 +120,13 @@ def compact(s: int, prices: Prices, desk: Desk) -> int:
 @compiled
 def block_end(s: int, first: int, n: int, start: int, prices: Prices, desk: Desk) -> int:
     "Where the block that begins at `first` ends: when it is full, at the start, or before a split."
-    last = min(n, first + BLOCK)
+    last, ratios = min(n, first + BLOCK), prices.ratios
+    if len(ratios) == 0 and not desk.rows[first] < start <= desk.rows[last - 1]:
+        return last
     for i in range(first + 1, last):
         if desk.rows[i - 1] < start <= desk.rows[i]:
             return i
-        if len(prices.ratios) > 0 and prices.ratios[desk.rows[i], s] != 1.0:
+        if len(ratios) > 0 and ratios[desk.rows[i], s] != 1.0:
             return i
     return last
 
@@ -232,7 +235,6 @@ class Reader(NamedTuple):
     knobs: Numbers  # a `VotePolicy`
     weights: Ints  # (n_sources,) basis points
     states: NDArray[np.void]  # (n_symbols,)
-    rings: Floats  # (RINGS, RING), of the symbol that is read
     desk: Desk
     out: Opinions
 
@@ -242,13 +244,10 @@ def reader(
 ) -> Reader:
     "A thread's things, fresh; its votes are counted apart."
     weights = np.array([policy.consensus.weights.get(source, 0) for source in SOURCES])
-    knobs, states = (
-        (numbers(policy.indicators), numbers(policy.votes)),
-        fresh(prices.close.shape[1]),
-    )
+    knobs = numbers(policy.indicators), numbers(policy.votes)
+    states = np.zeros(prices.close.shape[1], STATE)
     room, out = blank_desk(prices), out._replace(voted=np.zeros_like(out.voted))
-    rings = np.zeros((RINGS, RING))
-    return Reader(start, prices, said, *knobs, weights, states[0], rings, room, out)
+    return Reader(start, prices, said, *knobs, weights, states, room, out)
 
 # %% ../nbs/26_opinions.ipynb #aea5b26b
 @compiled
@@ -261,9 +260,9 @@ def opine(s: int, until: int, r: Reader) -> None:
         t, last = desk.rows[first], block_end(s, first, until, r.start, r.prices, desk)
         n, pooled, spoken = last - first, out.pooled[s, first:last], out.spoken[s, first:last]
         if len(ratios) > 0 and ratios[t, s] != 1.0:
-            rescale(state, r.rings, ratios[t, s])
+            rescale_kept(state, ratios[t, s])
             rescale_series(desk.bars, first, ratios[t, s])
-        fold_block(state, r.rings, n, desk.bars, rows_of(desk.block), p)
+        fold_block(state, n, desk.bars, desk.windows, rows_of(desk.block), p)
         score_block(first, n, r.knobs, p, desk, out.atr[s, first:last])
         one, other = cast_block(n, r.weights, r.knobs.dead_band, desk, pooled, spoken)
         if len(r.said) > 0:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from argo_alpine.blocks import BLOCK, Columns, Series, fold_block, plain_periods, seen_of
 from argo_alpine.domain import numbers
-from argo_alpine.indicators import IndicatorPolicy, fold, fresh
+from argo_alpine.indicators import RING, IndicatorPolicy, fold, fresh
 
 PERIODS = IndicatorPolicy(sma=6, ema=4, rsi=3, macd_fast=2, macd_slow=5, macd_signal=2, atr=4,
                           channel=5, flow=4)  # fmt: skip
@@ -43,11 +43,11 @@ def different(market, cuts, periods) -> list[int]:
     """The bars on which blocks and single bars are not the same bits."""
     high, low, close, volume = market
     n, record, plain = len(close), numbers(periods), plain_periods(numbers(periods))
-    (blocks, block_rings), (ones, rings) = fresh(1), fresh(1)
+    (blocks, _), (ones, rings), room = fresh(1), fresh(1), np.zeros((4, BLOCK + RING))
     series, out = Series(*market, np.zeros(n)), Columns(*np.zeros((len(Columns._fields), BLOCK)))
     wrong, edges = [], sorted({0, n, *(cut for cut in cuts if cut < n)})
     for first, last in pairwise(edges):
-        fold_block(blocks[0], block_rings[0], last - first, series, out, plain)
+        fold_block(blocks[0], last - first, series, room, out, plain)
         for t in range(first, last):
             fold(ones[0], rings[0], high[t], low[t], close[t], volume[t], record)
             seen = seen_of(close[t], *(column[t - first] for column in out), plain)
@@ -59,9 +59,20 @@ def different(market, cuts, periods) -> list[int]:
 
 
 @settings(max_examples=30)
-@given(st.integers(0, 2**32 - 1), st.lists(st.integers(1, 400), max_size=6))
+@given(st.integers(0, 2**32 - 1), st.lists(st.integers(1, 1_400), min_size=2, max_size=6))
 def test_a_block_is_its_bars_one_by_one_to_the_last_bit(seed, cuts):
-    assert different(a_walk(seed, 400), cuts, PERIODS) == []
+    cuts = [*cuts, *range(0, 1_400, BLOCK)]  # young blocks and grown ones, none too long
+    assert different(a_walk(seed, 1_400), cuts, PERIODS) == []
+
+
+@settings(max_examples=30)
+@given(st.integers(0, 2**32 - 1), st.integers(1, RING), st.integers(1, RING), st.integers(1, 255))
+def test_windows_of_any_length_are_the_same_bits_in_blocks(seed, channel, flow, fast):
+    periods = IndicatorPolicy(
+        sma=flow, ema=channel, rsi=fast, macd_fast=fast, macd_slow=fast + 1, macd_signal=flow,
+        atr=fast, channel=channel, flow=flow,
+    )  # fmt: skip
+    assert different(a_walk(seed, 800), [100, 500], periods) == []
 
 
 def test_one_bar_more_in_a_window_is_noticed():
@@ -69,11 +80,10 @@ def test_one_bar_more_in_a_window_is_noticed():
     longer = IndicatorPolicy(sma=7, ema=4, rsi=3, macd_fast=2, macd_slow=5, macd_signal=2, atr=4,
                              channel=5, flow=4)  # fmt: skip
     high, low, close, volume = a_walk(1, 100)
-    (states, rings), out = fresh(1), Columns(*np.zeros((len(Columns._fields), BLOCK)))
+    (states, _), room = fresh(1), np.zeros((4, BLOCK + RING))
+    out = Columns(*np.zeros((len(Columns._fields), BLOCK)))
     plain = plain_periods(numbers(longer))
-    fold_block(
-        states[0], rings[0], 100, Series(high, low, close, volume, np.zeros(100)), out, plain
-    )
+    fold_block(states[0], 100, Series(high, low, close, volume, np.zeros(100)), room, out, plain)
     (ones, single), record = fresh(1), numbers(PERIODS)
     for t in range(100):
         fold(ones[0], single[0], high[t], low[t], close[t], volume[t], record)

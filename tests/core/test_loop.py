@@ -1,0 +1,82 @@
+"""Bars that are passed by the stretch are the same bits as bars gone through one by one."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from argo_alpine.backtest import hear, prepared
+from argo_alpine.bars import Bars
+from argo_alpine.book import UNMARKED, Run, blank_run, rules_of
+from argo_alpine.engine import Policy
+from argo_alpine.fills import FillPolicy
+from argo_alpine.loop import STRETCH, loop
+from argo_alpine.risk import RiskPolicy
+from argo_alpine.sizing import SizingPolicy
+
+LENIENT = replace(Policy().consensus, threshold=62.0)
+MINUTE, DAY = 60_000_000, 86_400_000_000
+N = 1_500
+LIMITS = {
+    "usual": RiskPolicy(),
+    "tight": RiskPolicy(daily_loss_pct=0.5, drawdown_pct=1.0, rearm_after=2),
+    "tighter": RiskPolicy(daily_loss_pct=0.1, drawdown_pct=0.3, rearm_after=1),
+}
+
+
+def a_walk(seed: int, step: int) -> Bars:
+    """Weekdays only; some bars are missing where there are many a day."""
+    rng = np.random.default_rng(seed)
+    open_at = 1_105_108_200_000_000  # 2005-01-07, 14:30 UTC
+    per_day = 390 if step == MINUTE else 1
+    day, minute = np.divmod(np.arange(N), per_day)
+    at = open_at + DAY * (day + 2 * ((day + 4) // 5)) + MINUTE * (minute + 1)
+    close = 50 * np.exp(np.cumsum(rng.normal(0, 0.004, (N, 1)), axis=0))
+    first = np.vstack([close[:1], close[:-1]]) * np.exp(rng.normal(0, 0.001, (N, 1)))
+    high, low = np.maximum(first, close) * 1.002, np.minimum(first, close) * 0.998
+    return Bars(("A",), at, first, high, low, close, np.full((N, 1), 1e5), "raw")
+
+
+def ran(bars: Bars, policy: Policy, step: int) -> Run:
+    """The run of a policy, `step` bars at a time: a single one is never passed."""
+    ready, costs = prepared(bars), FillPolicy(borrow_pct=8.0)
+    told, rules = ready.opinions(policy, keep_votes=True), rules_of(bars.symbols, policy, costs)
+    run, now = blank_run(N, 1, 1e5, 0, True), UNMARKED
+    hear(0, N, told, run, rules)
+    for t in range(0, N, step):
+        market = ready.market._replace(atr=told.atr)
+        now = loop(t, min(t + step, N), now, told, market, run, rules)
+    return run
+
+
+def contents(run: Run) -> dict[str, bytes]:
+    """What a run left; of tables only what was written."""
+    counts = {"fills": "fills", "trades": "trades", "halts": "halts"}
+    found = {k: getattr(run, k)[: int(run.book[v][0])] for k, v in counts.items()}
+    names = ("book", "slots", "marks", "amounts", "log", "equity", "gross", "whys", "refused")
+    return {k: v.tobytes() for k, v in ({n: getattr(run, n) for n in names} | found).items()}
+
+
+@pytest.mark.parametrize("limits", LIMITS)
+@pytest.mark.parametrize("step", [MINUTE, DAY])
+@pytest.mark.parametrize("seed", range(4))
+def test_a_stretch_is_its_bars_one_by_one(seed, step, limits):
+    bars = a_walk(seed, step)
+    policy = Policy(
+        consensus=LENIENT,
+        sizing=SizingPolicy(stop_pct=6.0, target_pct=12.0),
+        risk=LIMITS[limits],
+    )
+    one_by_one, at_once = contents(ran(bars, policy, 1)), contents(ran(bars, policy, N))
+    assert one_by_one == at_once
+    assert contents(ran(bars, policy, STRETCH + 1)) == at_once
+
+
+def test_the_walks_have_trades_and_halts_and_both_sides():
+    """Else nothing would be shown by the test above."""
+    policy = Policy(consensus=LENIENT, risk=LIMITS["tight"], sizing=SizingPolicy(stop_pct=6.0))
+    runs = [ran(a_walk(seed, MINUTE), policy, N) for seed in range(4)]
+    trades = np.concatenate([run.trades[: int(run.book["trades"][0])] for run in runs])
+    assert len(trades) >= 30 and sum(int(run.book["halts"][0]) for run in runs) >= 2
+    assert {*np.sign(trades["quantity"])} == {1.0, -1.0}
+    assert min(run.book["borrow"][0] for run in runs) > 0
