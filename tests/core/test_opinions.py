@@ -1,5 +1,6 @@
 """Opinions are the same bits however they are asked for: in bars, blocks, parts or threads."""
 
+import multiprocessing
 from dataclasses import replace
 from datetime import date
 
@@ -73,8 +74,44 @@ def test_in_parts_on_two_threads_the_bits_are_those_of_one(n):
     bars = minutes(n)
     one, whole = asked(bars, Policy(), threads=1, keep_votes=True)
     two, parts = asked(bars, Policy(), threads=2, keep_votes=True)
-    assert whole == [n] and (len(parts) > 1) == (n > 2 * PART)
+    assert whole == [n] and parts[-1] == n and parts == sorted(set(parts))
     assert same(one, two)
+
+
+def test_what_a_reader_has_announced_changes_no_more():
+    bars = minutes(400_000)
+    for _ in range(3):
+        prices, said = prices_of(bars), recorded(bars, (), Policy())
+        told, parts = opinions(prices, said, Policy())
+        seen = [(n, told.pooled[0, :n].copy(), told.atr[0, :n].copy()) for n in parts]
+        assert len(seen) > 1  # somebody looked while it was read
+        for n, pooled, atr in seen:
+            assert np.array_equal(pooled, told.pooled[0, :n])
+            assert np.array_equal(atr, told.atr[0, :n], equal_nan=True)
+
+
+def test_a_reader_that_fails_is_heard(monkeypatch):
+    def broken(last, r):
+        raise MemoryError("no room")
+
+    monkeypatch.setattr(module, "read_until", broken)
+    with pytest.raises(MemoryError, match="no room"):
+        asked(minutes(2 * PART + 1), Policy())
+
+
+def after_a_fork(bars, queue):
+    queue.put(asked(bars, Policy())[0].pooled.sum())
+
+
+def test_a_forked_process_reads_with_a_helper_of_its_own():
+    bars = minutes(2 * PART + 1)
+    here = asked(bars, Policy())[0].pooled.sum()
+    context = multiprocessing.get_context("fork")
+    queue = context.SimpleQueue()
+    child = context.Process(target=after_a_fork, args=(bars, queue))
+    child.start()
+    child.join(60)
+    assert child.exitcode == 0 and queue.get() == here
 
 
 def test_a_run_in_parts_is_the_run_of_a_whole():
