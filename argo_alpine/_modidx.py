@@ -158,6 +158,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                     'argo_alpine.domain.flaw': ('domain.html#flaw', 'argo_alpine/domain.py'),
                                     'argo_alpine.domain.numbers': ('domain.html#numbers', 'argo_alpine/domain.py'),
                                     'argo_alpine.domain.numeric_fields': ('domain.html#numeric_fields', 'argo_alpine/domain.py'),
+                                    'argo_alpine.domain.numeric_values': ('domain.html#numeric_values', 'argo_alpine/domain.py'),
                                     'argo_alpine.domain.parsed': ('domain.html#parsed', 'argo_alpine/domain.py'),
                                     'argo_alpine.domain.parsed_leaf': ('domain.html#parsed_leaf', 'argo_alpine/domain.py'),
                                     'argo_alpine.domain.plain': ('domain.html#plain', 'argo_alpine/domain.py'),

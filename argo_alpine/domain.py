@@ -10,7 +10,7 @@ __all__ = ['FLAWS', 'Ints', 'Floats', 'Numbers', 'P', 'R', 'type_hints', 'ArgoAl
            'flaw', 'Bar', 'Quote', 'Reading', 'Direction', 'Vote', 'Consensus', 'Signal', 'Order', 'Fill', 'Position',
            'Trade', 'Session', 'Account', 'Moment', 'Mode', 'Portfolio', 'Budget', 'Refusal', 'Decision', 'plain',
            'canonical', 'digest', 'parsed', 'parsed_leaf', 'Entry', 'chained', 'content_id', 'numeric_fields',
-           'numbers', 'check_kinds', 'check_range']
+           'numeric_values', 'numbers', 'check_kinds', 'check_range']
 
 # %% ../nbs/00_domain.ipynb #644f5ff9
 import html
@@ -23,6 +23,7 @@ from enum import Enum, IntEnum
 from functools import cache, partial
 from hashlib import sha256
 from numbers import Integral, Real
+from operator import attrgetter
 from pathlib import Path
 from types import UnionType
 from typing import (
@@ -586,10 +587,17 @@ def numeric_fields(kind: type[Any]) -> np.dtype[np.void]:
     )
 
 
+@cache
+def numeric_values(kind: type[Any]) -> Callable[[Any], tuple[Any, ...]]:
+    "What reads the numeric fields of a dataclass, all at once."
+    names = numeric_fields(cast(Any, kind)).names or ()
+    return attrgetter(*names) if len(names) > 1 else lambda v: tuple(getattr(v, n) for n in names)
+
+
 def numbers(value: Any) -> Numbers:
     "A dataclass as a record that compiled code reads by the same names."
-    layout = numeric_fields(cast(Any, type(value)))
-    return np.array(tuple(getattr(value, name) for name in layout.names or ()), layout)[()]
+    kind = cast(Any, type(value))
+    return np.array(numeric_values(kind)(value), numeric_fields(kind))[()]
 
 # %% ../nbs/00_domain.ipynb #bf92342d
 def check_kinds(name: str, policy: Any) -> None:

@@ -383,11 +383,11 @@ def opinions(
         if len(mine.desk.rows) == n:  # without holes
             return out._replace(voted=mine.out.voted), in_parts(mine, n)
     groups = threads if m > 1 and prices.close.size >= SPREAD else 1
+    if groups == 1:
+        out.voted[:] = read_symbols(np.arange(m), reader(prices, said, policy, start, out))
+        return out, (n,)
     parts = np.array_split(np.arange(m), groups)
     shares = [(part, reader(prices, said, policy, start, out)) for part in parts]
-    if groups == 1:
-        out.voted[:] = read_symbols(*shares[0])
-        return out, (n,)
     with ThreadPoolExecutor(groups) as pool:
         out.voted[:] = sum(pool.map(lambda share: read_symbols(*share), shares))
     return out, (n,)
