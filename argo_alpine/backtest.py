@@ -19,7 +19,7 @@ from .book import ACTION, UNMARKED, Market, Rules, Run, blank_run, rules_of
 from .domain import Floats, InvalidBars, InvalidPolicy, Reading, UnavailableData, Value
 from .engine import Policy
 from .fills import FillPolicy
-from .loop import loop
+from .loop import loop, ranges_of
 from .opinions import Opinions, elect_all, opinions, prices_of, recorded
 from .results import Backtest
 
@@ -205,6 +205,9 @@ def prepared(
     falls = actions_of(bars, actions)
     clock = (bars.opened, bars.at, bars.days)
     market = Market(*clock, *columns, ratios_of(bars, falls), falls, *given)
+    if len(bars.symbols) == 1:
+        ranges = bars.once("ranges", lambda: ranges_of(bars.low[:, 0], bars.high[:, 0]))
+        market = market._replace(ranges=ranges)
     return Prepared(bars, first_bar(bars, start), market, tuple(readings))
 
 # %% ../nbs/31_backtest.ipynb #ee52ac4a

@@ -96,9 +96,9 @@ def outcome(
     "What becomes of a consensus, as an index into `WHY`; 0 is a signal."
     if side == 0:
         return barrier
-    if not is_priced:
-        return 4
-    return 5 if held * side > 0 else 0
+    if held * side > 0:
+        return 5  # nothing is to be done, whatever the price
+    return 0 if is_priced else 4
 
 # %% ../nbs/24_engine.ipynb #5f1893a0
 def weighed(

@@ -34,7 +34,10 @@ def a_walk(seed: int, step: int) -> Bars:
     close = 50 * np.exp(np.cumsum(rng.normal(0, 0.004, (N, 1)), axis=0))
     first = np.vstack([close[:1], close[:-1]]) * np.exp(rng.normal(0, 0.001, (N, 1)))
     high, low = np.maximum(first, close) * 1.002, np.minimum(first, close) * 0.998
-    return Bars(("A",), at, first, high, low, close, np.full((N, 1), 1e5), "raw")
+    columns = [first, high, low, close, np.full((N, 1), 1e5)]
+    for column in columns if step == MINUTE and seed % 2 else []:
+        column[np.random.default_rng(seed).uniform(size=N) < 0.02] = np.nan
+    return Bars(("A",), at, *columns, "raw")
 
 
 def ran(bars: Bars, policy: Policy, step: int) -> Run:
