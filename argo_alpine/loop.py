@@ -442,6 +442,7 @@ def value_bars(
 ) -> tuple[float, float, float, float]:  # lowest and highest equity; cash, interest paid so far
     "Equity and gross at the closes of some bars, of a single position that is left alone."
     quantity, since, share, paid = run.slots[0].quantity, 0, 0.0, 0.0
+    price = run.marks[0]  # the bar before may be missing
     low = low_open = np.inf
     high = high_open = -np.inf
     for i in range(t, last):
@@ -449,8 +450,9 @@ def value_bars(
             if market.at[i] - market.at[i - 1] != since:  # seldom: divisions take their time
                 since = market.at[i] - market.at[i - 1]
                 share = interest(since / 86_400_000_000.0, rules.costs)
-            paid = -quantity * market.close[i - 1, 0] * share
-        cash, owed, value = cash - paid, owed + paid, quantity * market.close[i, 0]
+            paid = -quantity * price * share
+        price = market.close[i, 0]
+        cash, owed, value = cash - paid, owed + paid, quantity * price
         at_open, at_close = cash + quantity * market.open[i, 0], cash + value
         run.equity[i], run.gross[i] = at_close, abs(value)
         low_open, high_open = min(low_open, at_open), max(high_open, at_open)
