@@ -447,6 +447,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                      'argo_alpine.results.Once.__init__': ('results.html#once.__init__', 'argo_alpine/results.py'),
                                      'argo_alpine.results.Once.__set_name__': ('results.html#once.__set_name__', 'argo_alpine/results.py'),
                                      'argo_alpine.results.Ran': ('results.html#ran', 'argo_alpine/results.py'),
+                                     'argo_alpine.results.add_values': ('results.html#add_values', 'argo_alpine/results.py'),
                                      'argo_alpine.results.backtest_table': ('results.html#backtest_table', 'argo_alpine/results.py'),
                                      'argo_alpine.results.clock': ('results.html#clock', 'argo_alpine/results.py'),
                                      'argo_alpine.results.coverage_frame': ('results.html#coverage_frame', 'argo_alpine/results.py'),
