@@ -591,6 +591,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                        'argo_alpine.stretches.idle': ('stretches.html#idle', 'argo_alpine/stretches.py'),
                                        'argo_alpine.stretches.liquidated': ('stretches.html#liquidated', 'argo_alpine/stretches.py'),
                                        'argo_alpine.stretches.performed': ('stretches.html#performed', 'argo_alpine/stretches.py'),
+                                       'argo_alpine.stretches.sell': ('stretches.html#sell', 'argo_alpine/stretches.py'),
                                        'argo_alpine.stretches.staged': ('stretches.html#staged', 'argo_alpine/stretches.py'),
                                        'argo_alpine.stretches.stitched': ('stretches.html#stitched', 'argo_alpine/stretches.py'),
                                        'argo_alpine.stretches.stretch': ('stretches.html#stretch', 'argo_alpine/stretches.py'),
