@@ -11,7 +11,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy import stats
 
-from argo_alpine import metrics
+from argo_alpine import metrics, series
 from argo_alpine.backtest import backtest
 from argo_alpine.bars import Bars, load
 from argo_alpine.domain import InvalidData, InvalidPolicy, InvalidTime
@@ -460,9 +460,9 @@ def long_curves(draw, longest=12_000):
 
 @given(long_curves())
 def test_a_long_curve_has_the_moments_and_the_tails_of_its_returns(equity):
-    series, m, tail = metrics.surveyed(equity)
+    sound, m, tail = metrics.surveyed(equity)
     r = equity[1:] / equity[:-1] - 1.0
-    assert np.array_equal(series, equity) and np.array_equal(metrics.returns(equity), r)
+    assert np.array_equal(sound, equity) and np.array_equal(metrics.returns(equity), r)
     assert same(tail, by_sorting(r)) and same(metrics.tail_ratio(r), by_sorting(r))
     expected = [r.mean(), r.var(), (np.minimum(r, 0.0) ** 2).mean()]
     for found in (m, metrics.moments(r)):
@@ -501,11 +501,30 @@ def test_a_long_curve_of_equal_returns_has_no_tail_to_speak_of(rate):
     assert math.isnan(tail) if rate >= 0 else tail == pytest.approx(-1)
 
 
+def test_nothing_has_no_moments_and_no_tails():
+    found = metrics.moments(np.zeros(0))
+    assert found.n == 0 and all(math.isnan(x) for x in found[1:])
+    assert math.isnan(metrics.tail_ratio(np.zeros(0)))
+
+
+@given(curves)
+def test_a_wild_curve_has_the_moments_of_its_returns(equity):
+    "From a cent to a fortune and back: the guess of the mean is a bad one."
+    found, known = metrics.surveyed(equity)[1], metrics.moments(metrics.returns(equity))
+    assert found.n == known.n
+    assert found.mean == pytest.approx(known.mean, rel=1e-9, abs=1e-12)
+    assert metrics.sharpe(found, 1) == pytest.approx(
+        metrics.sharpe(known, 1), rel=1e-6, nan_ok=True
+    )
+    if known.second > 1e-12:
+        assert metrics.shape(found)[1:] == pytest.approx(metrics.shape(known)[1:], 1e-6, 1e-6)
+
+
 def test_what_is_kept_is_counted():
     r = np.arange(10_000.0)
-    assert metrics.holds(r, 502.0, 9497.0, 10_000)
-    assert not metrics.holds(r, 501.0, 9497.0, 10_000)
-    assert not metrics.holds(r, 502.0, 9498.0, 10_000)
+    assert series.holds(r, 502.0, 9497.0, 10_000)
+    assert not series.holds(r, 501.0, 9497.0, 10_000)
+    assert not series.holds(r, 502.0, 9498.0, 10_000)
 
 
 def one_by_one(equity, at):
