@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['T', 'Ran', 'Once', 'clock', 'fills_frame', 'trades_frame', 'holdings_frame', 'reasons_frame', 'coverage_frame',
-           'decisions_frame', 'since', 'traded_at', 'paid_of', 'halts_of', 'Backtest', 'backtest_table']
+           'decisions_frame', 'since', 'add_values', 'traded_at', 'paid_of', 'halts_of', 'Backtest', 'backtest_table']
 
 # %% ../nbs/30_results.ipynb #59a0a042
 from collections.abc import Callable, Mapping
@@ -14,10 +14,11 @@ from typing import Generic, TypeVar
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from .bars import Bars, column, each
 from .book import LEGS, SPLIT, Market, Run
-from .domain import Floats, Ints, UnavailableData, Value
+from .domain import Floats, Ints, UnavailableData, Value, compiled
 from .engine import WHY, Policy
 from .fills import WITHIN, FillPolicy
 from .opinions import Opinions
@@ -163,10 +164,17 @@ def since(bars: Bars, first: int) -> Bars:
     return Bars(bars.symbols, bars.at[first:], *columns, bars.basis)
 
 
+@compiled
+def add_values(fills: NDArray[np.void], traded: Floats) -> None:  # (n_fills,) FILL; (n_bars,)
+    "Add the value of each fill to what was traded at its bar."
+    for i in range(len(fills)):
+        traded[fills[i].bar] += abs(fills[i].quantity * fills[i].price)
+
+
 def traded_at(test: Ran) -> Floats:
     "Bought plus sold at each bar."
-    done, traded = test.run.fills[: int(test.run.book["fills"][0])], np.zeros(len(test.whole))
-    np.add.at(traded, done["bar"], np.abs(done["quantity"] * done["price"]))
+    traded = np.zeros(len(test.whole))
+    add_values(test.run.fills[: int(test.run.book["fills"][0])], traded)
     return traded[test.first :]
 
 

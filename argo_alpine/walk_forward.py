@@ -22,9 +22,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from .bars import Bars
-from .domain import Floats, Ints, InvalidPolicy, Reading, Value
+from .domain import Floats, Ints, InvalidData, InvalidPolicy, Reading, Value
 from .fields import Grid, Knob, with_fields, worded
-from .metrics import Summary, reading, summarise
+from .metrics import Summary, page_of, reading
 from .opinions import Opinions, question
 from .sessions import exchange_days, instant
 from argo_alpine.stretches import (
@@ -57,10 +57,13 @@ def judged(part: Stretch, per_year: float) -> Outcome:
     "A stretch in numbers."
     if len(part.at) < 2:
         return Outcome(None, part.halts, part.left, "a single bar has no return")
-    if (low := float(part.equity.min())) <= 0:
+    curves = part.gross, per_year, part.traded
+    try:
+        seen = page_of(part.equity, part.at, part.pnl, part.fees, *curves)
+    except InvalidData:
+        if not (low := float(part.equity.min())) <= 0:
+            raise
         return Outcome(None, part.halts, part.left, f"ruined: equity fell to {low:,.2f}")
-    paid = np.array([part.fees])
-    seen = summarise(part.equity, part.at, part.pnl, paid, part.gross, per_year, part.traded)
     return Outcome(seen, part.halts, part.left)
 
 # %% ../nbs/34_walk_forward.ipynb #71974044

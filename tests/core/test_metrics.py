@@ -11,7 +11,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy import stats
 
-from argo_alpine import metrics
+from argo_alpine import metrics, series
 from argo_alpine.backtest import backtest
 from argo_alpine.bars import Bars, load
 from argo_alpine.domain import InvalidData, InvalidPolicy, InvalidTime
@@ -422,6 +422,154 @@ def test_whatever_is_not_defined_has_a_reason():
     words = metrics.told(seen)
     assert [k for k, text in words.items() if text == "not defined"] == []
     assert sum(text.startswith("not defined: ") for text in words.values()) >= 10
+
+
+# Long curves are read in pieces, and most of their returns are not sorted
+
+
+def quantiles(r):
+    """By sorting: 5 % and 95 %, on the line between neighbours."""
+    ordered, n = np.sort(r), len(r)
+    places = [share * (n - 1) for share in (0.05, 0.95)]
+    pairs = [(ordered[int(p)], ordered[min(int(p) + 1, n - 1)], p % 1.0) for p in places]
+    return [float(a + part * (b - a)) for a, b, part in pairs]
+
+
+def by_sorting(r):
+    low, high = quantiles(r)
+    return metrics.ratio(high, -low, metrics.FLAT)
+
+
+def same(a, b):
+    return a == b or (math.isnan(a) and math.isnan(b))
+
+
+def seeded(draw):
+    return np.random.default_rng(draw(st.integers(0, 2**32)))
+
+
+@st.composite
+def long_curves(draw, longest=12_000):
+    "Random walks in cents, so that points are equal now and then; flat for parts of the time."
+    rng, n = seeded(draw), draw(st.integers(2, longest))
+    still = draw(st.sampled_from([0.0, 0.5, 0.97, 1.0]))
+    size = draw(st.sampled_from([1e-6, 1e-3, 0.05]))
+    r = np.where(rng.random(n) < still, 0.0, rng.normal(draw(st.floats(-size, size)), size, n))
+    return np.round(1_000 * np.exp(np.clip(np.cumsum(r), -5, 20)), 2)
+
+
+@given(long_curves())
+def test_a_long_curve_has_the_moments_and_the_tails_of_its_returns(equity):
+    sound, m, tail = metrics.surveyed(equity)
+    r = equity[1:] / equity[:-1] - 1.0
+    assert np.array_equal(sound, equity) and np.array_equal(metrics.returns(equity), r)
+    assert same(tail, by_sorting(r)) and same(metrics.tail_ratio(r), by_sorting(r))
+    expected = [r.mean(), r.var(), (np.minimum(r, 0.0) ** 2).mean()]
+    for found in (m, metrics.moments(r)):
+        assert found.n == len(r)
+        assert [found.mean, found.second, found.below] == pytest.approx(expected, 1e-9, 1e-18)
+        higher = [((r - r.mean()) ** power).mean() for power in (3, 4)]
+        scale = r.std() ** np.array([3, 4])
+        assert (
+            np.abs([found.third, found.fourth] - np.array(higher)) <= 1e-7 * scale + 1e-30
+        ).all()
+
+
+@given(st.integers(0, 2**32), st.integers(1, 9_000), st.sampled_from([0, 1, 3, 1_000_000]))
+def test_any_returns_have_the_tails_that_sorting_gives(seed, n, values):
+    rng = np.random.default_rng(seed)
+    r = rng.integers(-values, values, n, endpoint=True) / 10_000
+    assert same(metrics.tail_ratio(r), by_sorting(r))
+
+
+@pytest.mark.parametrize("n", [metrics.FEW, metrics.FEW + 1, 2 * metrics.FEW, 100_001])
+@pytest.mark.parametrize("sampled", [(-0.03,), (0.0,), (0.03,), (-0.03, 0.03)])
+def test_a_sample_that_misleads_costs_time_and_nothing_else(n, sampled):
+    "Every return that a sample could meet is the same, or lies beyond nearly all others."
+    r = np.random.default_rng(n).normal(0.0, 0.01, n)
+    step = n // metrics.SAMPLE
+    r[::step] = np.resize(sampled, len(r[::step]))
+    equity = np.cumprod(np.append(100.0, 1 + r))
+    assert metrics.surveyed(equity)[2] == by_sorting(equity[1:] / equity[:-1] - 1.0)
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.001, -0.001])
+def test_a_long_curve_of_equal_returns_has_no_tail_to_speak_of(rate):
+    equity = 100 * (1 + rate) ** np.arange(8_000.0)
+    _, m, tail = metrics.surveyed(equity)
+    assert m.mean == pytest.approx(rate, abs=1e-12) and math.isnan(metrics.sharpe(m, 252))
+    assert math.isnan(tail) if rate >= 0 else tail == pytest.approx(-1)
+
+
+def test_nothing_has_no_moments_and_no_tails():
+    found = metrics.moments(np.zeros(0))
+    assert found.n == 0 and all(math.isnan(x) for x in found[1:])
+    assert math.isnan(metrics.tail_ratio(np.zeros(0)))
+
+
+@given(curves)
+def test_a_wild_curve_has_the_moments_of_its_returns(equity):
+    "From a cent to a fortune and back: the guess of the mean is a bad one."
+    found, known = metrics.surveyed(equity)[1], metrics.moments(metrics.returns(equity))
+    assert found.n == known.n
+    assert found.mean == pytest.approx(known.mean, rel=1e-9, abs=1e-12)
+    assert metrics.sharpe(found, 1) == pytest.approx(
+        metrics.sharpe(known, 1), rel=1e-6, nan_ok=True
+    )
+    if known.second > 1e-12:
+        assert metrics.shape(found)[1:] == pytest.approx(metrics.shape(known)[1:], 1e-6, 1e-6)
+
+
+def test_what_is_kept_is_counted():
+    r = np.arange(10_000.0)
+    assert series.holds(r, 502.0, 9497.0, 10_000)
+    assert not series.holds(r, 501.0, 9497.0, 10_000)
+    assert not series.holds(r, 502.0, 9498.0, 10_000)
+
+
+def one_by_one(equity, at):
+    "Falls as they are told: every point against the high before it."
+    depth, found, longest, top = 0.0, (-1, -1, -1), 0, 0
+    for t in range(1, len(equity)):
+        if equity[t] >= equity[top]:
+            longest = max(longest, at[t] - at[top]) if t > top + 1 else longest
+            if found[0] == top and found[2] < 0:
+                found = (*found[:2], t)
+            top = t
+        elif equity[t] / equity[top] - 1.0 < depth:
+            depth, found = equity[t] / equity[top] - 1.0, (top, t, -1)
+    longest = max(longest, at[-1] - at[top]) if top < len(equity) - 1 else longest
+    return (depth, *found, longest)
+
+
+@given(long_curves(longest=700), st.integers(0, 2**32))
+def test_falls_are_those_that_are_seen_point_by_point(equity, seed):
+    at = np.cumsum(np.random.default_rng(seed).integers(1, DAY, len(equity)))
+    assert metrics.falls(equity, at) == one_by_one(equity, at)
+
+
+@given(long_curves(longest=700), st.integers(0, 2**32))
+def test_means_over_equity_are_those_of_numpy(equity, seed):
+    rng = np.random.default_rng(seed)
+    gross, traded = rng.uniform(0, 2, (2, len(equity))) * equity
+    flaws, held, moved = metrics.shares(gross, traded, equity)
+    assert flaws == 0
+    assert (held, moved) == pytest.approx(((gross / equity).mean(), (traded / equity).mean()))
+
+
+@pytest.mark.parametrize("place", [0, 1, 63, 64, 65, 128, 199])
+@pytest.mark.parametrize("wrong", [math.nan, math.inf, -1.0])
+def test_a_flaw_is_named_wherever_it_is(place, wrong):
+    at, pnl, fees = DAY * np.arange(200), np.zeros(0), np.zeros(0)
+    sound, flawed = np.full(200, 100.0), np.full(200, 100.0)
+    flawed[place] = wrong
+    for name, columns in {
+        "equity": (flawed, at, pnl, fees, sound, 252, sound),
+        "gross": (sound, at, pnl, fees, flawed, 252, sound),
+        "traded": (sound, at, pnl, fees, sound, 252, flawed),
+    }.items():
+        with pytest.raises(InvalidData, match=f"{name}.* {wrong} at {place}$"):
+            metrics.summarise(*columns)
 
 
 # Nothing is made up
