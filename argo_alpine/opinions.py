@@ -4,14 +4,15 @@
 
 # %% auto #0
 __all__ = ['announce', 'announced', 'SPREAD', 'PART', 'LOOKS', 'Prices', 'Opinions', 'recorded', 'Desk', 'series_of',
-           'blank_desk', 'compact', 'block_end', 'score_block', 'cast_block', 'recall_block', 'keep_votes', 'tally',
-           'spread', 'storing', 'loading', 'Reader', 'reader', 'opine', 'opine_all', 'read_symbols', 'read_until',
-           'wait_for', 'blank_opinions', 'helper', 'in_parts', 'opinions', 'prices_of', 'question', 'elect_all']
+           'blank_desk', 'compact', 'row_of', 'block_end', 'score_block', 'cast_block', 'recall_block', 'keep_votes',
+           'tally', 'spread', 'storing', 'loading', 'Reader', 'reader', 'opine', 'opine_all', 'read_symbols',
+           'read_until', 'wait_for', 'blank_opinions', 'helper', 'in_parts', 'parts_of', 'opinions', 'prices_of',
+           'question', 'elect_all']
 
 # %% ../nbs/26_opinions.ipynb #2fe0bd66
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
 from typing import Any, NamedTuple, cast
 
@@ -48,6 +49,7 @@ class Prices(NamedTuple):
     close: Floats
     volume: Floats
     ratios: Floats  # new shares per old one from this bar on, 1.0 without a split; or empty
+    is_whole: bool = False  # surely no bar is missing
 
 
 class Opinions(NamedTuple):
@@ -82,7 +84,7 @@ class Desk(NamedTuple):
     "Room to work on one symbol, in blocks."
 
     bars: Series  # of the symbol, without holes
-    rows: Ints  # (n_bars,) where these stand
+    rows: Ints  # (n_bars,) where these stand; empty when each stands at its own place
     block: Floats  # (n_columns, BLOCK) for `Columns`
     windows: Floats  # (4, BLOCK + RING) to find channels in
     scores: Floats  # (2, BLOCK) of Massive and Alpha Vantage
@@ -94,9 +96,9 @@ def series_of(prices: Prices) -> tuple[Series, Ints]:
     "Room for one symbol's bars and their rows; of a single one without holes, the bars themselves."
     n, m = prices.close.shape
     columns = (prices.high, prices.low, prices.close, prices.volume)
-    if m == 1 and len(prices.ratios) == 0 and not np.isnan(prices.close).any():
+    if m == 1 and prices.is_whole and len(prices.ratios) == 0:
         high, low, close, volume = (c[:, 0] for c in columns)
-        return Series(high, low, close, volume, np.empty(n)), np.arange(n)
+        return Series(high, low, close, volume, np.empty(n)), np.empty(0, np.int64)
     return Series(*np.empty((5, n + 1))), np.empty(n + 1, np.int64)
 
 
@@ -110,8 +112,8 @@ def blank_desk(prices: Prices) -> Desk:
 @compiled
 def compact(s: int, prices: Prices, desk: Desk) -> int:
     "Lay out the bars of one symbol without holes; how many there are."
-    if len(desk.rows) == len(prices.close):  # nothing to leave out: these are the bars themselves
-        return len(desk.rows)
+    if len(desk.rows) == 0:  # nothing to leave out: these are the bars themselves
+        return len(prices.close)
     n = 0
     for t in range(len(prices.close)):
         desk.bars.high[n], desk.bars.low[n] = prices.high[t, s], prices.low[t, s]
@@ -122,13 +124,19 @@ def compact(s: int, prices: Prices, desk: Desk) -> int:
 
 
 @compiled
+def row_of(i: int, desk: Desk) -> int:
+    "Where a bar of the series stands among all bars."
+    return i if len(desk.rows) == 0 else int(desk.rows[i])
+
+
+@compiled
 def block_end(s: int, first: int, n: int, start: int, prices: Prices, desk: Desk) -> int:
     "Where the block that begins at `first` ends: when it is full, at the start, or before a split."
     last, ratios = min(n, first + BLOCK), prices.ratios
-    if len(ratios) == 0 and not desk.rows[first] < start <= desk.rows[last - 1]:
+    if len(ratios) == 0 and not row_of(first, desk) < start <= row_of(last - 1, desk):
         return last
     for i in range(first + 1, last):
-        if desk.rows[i - 1] < start <= desk.rows[i]:
+        if row_of(i - 1, desk) < start <= row_of(i, desk):
             return i
         if len(ratios) > 0 and ratios[desk.rows[i], s] != 1.0:
             return i
@@ -187,7 +195,7 @@ def recall_block(
     "The votes of X and Sonar on n bars, as recorded, added to the others."
     for i in range(n):
         for k in range(2, len(weights)):
-            side, sure = said[desk.rows[first + i], s, k - 2]
+            side, sure = said[row_of(first + i, desk), s, k - 2]
             believed, too = ballot(weights[k], side, sure)
             desk.sides[k, i], desk.sures[k, i] = side, sure
             pooled[i], spoken[i] = pooled[i] + believed, spoken[i] + too
@@ -288,7 +296,7 @@ def opine(s: int, until: int, r: Reader) -> None:
     p = plain_periods(r.periods)
     while state.bars < until:
         first = state.bars
-        t, last = desk.rows[first], block_end(s, first, until, r.start, r.prices, desk)
+        t, last = row_of(first, desk), block_end(s, first, until, r.start, r.prices, desk)
         n, pooled, spoken = last - first, out.pooled[s, first:last], out.spoken[s, first:last]
         if len(ratios) > 0 and ratios[t, s] != 1.0:
             rescale_kept(state, ratios[t, s])
@@ -359,7 +367,14 @@ def helper() -> ThreadPoolExecutor:
 
 def in_parts(r: Reader, n: int) -> Iterator[int]:
     "Part after part: the next is read while the one before is used."
-    reading, used = helper().submit(read_until, n, r), 0
+    reading = helper().submit(read_until, n, r)
+    wait_for(1, LOOKS, r.read)  # while nothing runs here but compiled code, a reader can begin
+    return parts_of(reading, r, n)
+
+
+def parts_of(reading: "Future[int]", r: Reader, n: int) -> Iterator[int]:
+    "Up to where a reader is, each time it has read another part."
+    used = 0
     while used < n:
         if wait_for(min(used + PART, n), LOOKS, r.read):
             yield (used := int(r.read[0]))
@@ -378,10 +393,9 @@ def opinions(
     "What the sources say at each close."
     n, m = prices.close.shape
     out = blank_opinions(n, m, keep_votes)
-    if m == 1 and n > 2 * PART and threads > 1:
+    if m == 1 and n > 2 * PART and threads > 1 and prices.is_whole and len(prices.ratios) == 0:
         mine = reader(prices, said, policy, start, out)
-        if len(mine.desk.rows) == n:  # without holes
-            return out._replace(voted=mine.out.voted), in_parts(mine, n)
+        return out._replace(voted=mine.out.voted), in_parts(mine, n)
     groups = threads if m > 1 and prices.close.size >= SPREAD else 1
     if groups == 1:
         out.voted[:] = read_symbols(np.arange(m), reader(prices, said, policy, start, out))
@@ -395,8 +409,9 @@ def opinions(
 # %% ../nbs/26_opinions.ipynb #caed568c
 def prices_of(bars: Bars, ratios: Floats | None = None) -> Prices:
     "Bars as voting reads them."
-    none = np.zeros((0, 0))
-    return Prices(bars.high, bars.low, bars.close, bars.volume, none if ratios is None else ratios)
+    splits = np.zeros((0, 0)) if ratios is None else ratios
+    is_whole = bars.once("whole", lambda: not np.isnan(bars.close).any())
+    return Prices(bars.high, bars.low, bars.close, bars.volume, splits, is_whole)
 
 
 def question(policy: Policy) -> tuple[object, ...]:
