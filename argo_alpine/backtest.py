@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .bars import Action, Bars, each
-from .book import ACTION, UNMARKED, Market, Rules, Run, blank_run, rules_of
+from .book import ACTION, UNMARKED, Market, Rules, Run, blank_run, cleared, rules_of
 from .domain import Floats, InvalidBars, InvalidPolicy, Reading, UnavailableData, Value
 from .engine import Policy
 from .fills import FillPolicy
@@ -166,6 +166,11 @@ class Prepared(Ready):
 
     __slots__ = ()
 
+    def room(self, keep_log: bool = False) -> Run:
+        "Room for a run over these bars."
+        n_bars, n_symbols = self.bars.close.shape
+        return blank_run(n_bars, n_symbols, 0.0, len(self.market.actions), keep_log)
+
     def run(
         self,
         policy: Policy,
@@ -173,14 +178,14 @@ class Prepared(Ready):
         cash: float = 100_000.0,
         keep_log: bool = False,
         told: Opinions | None = None,  # from `opinions`; None: asked for now
+        room: Run | None = None,  # of a run over the same bars that nobody looks at any more
     ) -> Backtest:
         "What the policy would have done. *Raises* `InvalidPolicy` without cash."
         if not 0 < cash < np.inf:
             raise InvalidPolicy(f"cash must be above zero, was {cash}")
         told, parts = (told, (len(self.bars),)) if told else self.hearing(policy, keep_log)
         market, now, first = self.market._replace(atr=told.atr), UNMARKED, self.first
-        (n, m), n_actions = market.close.shape, len(market.actions)
-        run = blank_run(n, m, cash, n_actions, keep_log)
+        run = cleared(room or self.room(keep_log), cash)
         rules = rules_of(self.bars.symbols, policy, costs)
         for last in parts:
             if len(market.targets) == 0:

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['UNKNOWN', 'ACTION', 'BOOK', 'SLOT', 'FILL', 'TRADE', 'LOG', 'SILENT_BAR', 'TOO_SMALL', 'LEGS', 'SPLIT', 'ENTRY',
-           'UNMARKED', 'Market', 'Rules', 'rules_of', 'Run', 'blank_run', 'list_one', 'strike_off', 'hold', 'note_fill',
-           'note_trade', 'close_part', 'book_fill', 'Marks', 'marked', 'mark', 'revalue', 'atr_before', 'restate',
-           'act_on']
+           'UNMARKED', 'Market', 'Rules', 'rules_of', 'Run', 'blank_run', 'cleared', 'list_one', 'strike_off', 'hold',
+           'note_fill', 'note_trade', 'close_part', 'book_fill', 'Marks', 'marked', 'mark', 'revalue', 'atr_before',
+           'restate', 'act_on']
 
 # %% ../nbs/28_book.ipynb #f2896530
 from collections.abc import Sequence
@@ -153,6 +153,14 @@ def blank_run(n_bars: int, n_symbols: int, cash: float, n_actions: int, keep_log
         whys=np.zeros(len(WHY), np.int64),
         refused=np.zeros(len(REASONS) + 1, np.int64),
     )
+
+
+def cleared(run: Run, cash: float) -> Run:
+    "The room of a run whose results nobody needs any more, as before its first bar."
+    for name in ("book", "slots", "held", "amounts", "marks", "seen", "queue", "log"):
+        getattr(run, name).view(np.uint8).fill(0)  # what else there is will be written over
+    run.whys[:], run.refused[:], run.book["cash"], run.log["why"] = 0, 0, cash, SILENT_BAR
+    return run
 
 # %% ../nbs/28_book.ipynb #1d448699
 @compiled

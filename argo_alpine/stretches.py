@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from .backtest import Backtest, Prepared, prepared
 from .bars import Bars, each
+from .book import Run
 from argo_alpine.domain import (
     Floats,
     Ints,
@@ -65,6 +66,8 @@ EPOCH = date(1970, 1, 1)
 
 def until(bars: Bars, stop: int) -> Bars:
     "The bars before `stop`, as views: nothing is copied."
+    if stop == len(bars):
+        return bars  # with all that is known of them
     return Bars(bars.symbols, bars.at[:stop], *each(lambda n: getattr(bars, n)[:stop]), bars.basis)
 
 
@@ -165,9 +168,11 @@ def performed(
     stage: Stage,
     candidate: Candidate,
     told: Opinions | None = None,  # of the stage, if they were asked for already
+    room: Run | None = None,  # of a run over the stage that nobody looks at any more
 ) -> Stretch:
     "Run a candidate over a stage."
-    run = stage.ready.run(candidate.policy, candidate.costs, stage.course.cash, told=told)
+    cash = stage.course.cash
+    run = stage.ready.run(candidate.policy, candidate.costs, cash, told=told, room=room)
     pnl, fees, lost, sold = liquidated(run)
     equity, traded, book = run.equity, run.traded, run.run.book
     equity[-1] -= lost  # in place: nobody else has seen this run
