@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['BLOCK', 'GROWN', 'Series', 'Columns', 'rows_of', 'Periods', 'bounded', 'plain_periods', 'ago', 'Closes',
-           'next_closes', 'Moves', 'next_moves', 'fold_averages', 'Windows', 'widen', 'fold_channel', 'hush',
-           'hush_block', 'fold_block', 'Seen', 'seen_of', 'rescale_series']
+           'next_closes', 'Moves', 'next_moves', 'fold_averages', 'widen', 'fold_channel', 'hush', 'hush_block',
+           'fold_block', 'Seen', 'seen_of', 'rescale_series']
 
 # %% ../nbs/12_blocks.ipynb #ceb79643
 from typing import NamedTuple
@@ -171,39 +171,31 @@ def fold_averages(
     state.range, state.money, state.volume, state.traded = moves
 
 # %% ../nbs/12_blocks.ipynb #1f1e44d9
-class Windows(NamedTuple):
-    "Room to widen windows: highs and lows, from one row to the other, (BLOCK + RING,) each."
-
-    highs: Floats
-    lows: Floats
-    wider_highs: Floats
-    wider_lows: Floats
-
-
 @compiled
-def widen(n: int, step: int, now: Windows) -> Windows:
-    "From extremes of windows those of windows that are `step` bars longer; the rows change places."
-    highs, lows, wider_highs, wider_lows = now
+def widen(
+    n: int, step: int, highs: Floats, lows: Floats, wider_highs: Floats, wider_lows: Floats
+) -> None:
+    "From extremes of windows those of windows that are `step` bars longer."
     later_highs, later_lows = highs[step:], lows[step:]
     for i in range(n):
         wider_highs[i] = max(highs[i], later_highs[i])
         wider_lows[i] = min(lows[i], later_lows[i])
-    return Windows(wider_highs, wider_lows, highs, lows)
 
 
 @compiled
 def fold_channel(first: int, n: int, bars: Series, room: Floats, out: Columns, p: Periods) -> None:
     "The channel of n bars, from `first` on; `room` is of (4, BLOCK + RING)."
     before, width = min(first, p.channel - 1), 1
-    now, end = Windows(room[0], room[1], room[2], room[3]), n + before
-    highs, lows = bars.high[first - before :], bars.low[first - before :]
-    for i in range(end):
-        now.highs[i], now.lows[i] = highs[i], lows[i]
+    highs, lows, end = bars.high[first - before :], bars.low[first - before :], n + before
+    free_highs, free_lows, next_highs, next_lows = room[0], room[1], room[2], room[3]
     while 2 * width <= p.channel:
-        now, end, width = widen(end - width, width, now), end - width, 2 * width
-    now, end = widen(end - (p.channel - width), p.channel - width, now), end - (p.channel - width)
-    for i in range(max(end, 0)):  # the first bars of a series have no full window
-        out.high[n - end + i], out.low[n - end + i] = now.highs[i], now.lows[i]
+        widen(end - width, width, highs, lows, free_highs, free_lows)
+        highs, lows, end, width = free_highs, free_lows, end - width, 2 * width
+        free_highs, next_highs = next_highs, free_highs
+        free_lows, next_lows = next_lows, free_lows
+    step, full = p.channel - width, max(end - (p.channel - width), 0)
+    # the first bars of a series have no full window
+    widen(full, step, highs, lows, out.high[n - full :], out.low[n - full :])
 
 # %% ../nbs/12_blocks.ipynb #c235a2a3
 @compiled

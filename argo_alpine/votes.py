@@ -51,7 +51,7 @@ class VotePolicy:
 @compiled
 def conviction(value: float, full: float) -> float:
     "A value as a share of a fully convincing one, cut to -1..1; NaN stays NaN."
-    return min(max(value / full, -1.0), 1.0) if value == value else np.nan
+    return min(max(value * (1.0 / full), -1.0), 1.0) if value == value else np.nan
 
 # %% ../nbs/11_votes.ipynb #674bc8a1
 @compiled

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from argo_alpine.backtest import hear, prepared
+from argo_alpine.backtest import hear, log_votes, prepared
 from argo_alpine.bars import Bars
 from argo_alpine.book import UNMARKED, Run, blank_run, rules_of
 from argo_alpine.engine import Policy
@@ -49,6 +49,7 @@ def ran(bars: Bars, policy: Policy, step: int) -> Run:
     for t in range(0, N, step):
         market = ready.market._replace(atr=told.atr)
         now = loop(t, min(t + step, N), now, told, market, run, rules)
+    log_votes(0, told, run, rules)
     return run
 
 

@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 from argo_alpine import opinions as module
 from argo_alpine.backtest import actions_of, backtest, prepared, ratios_of
 from argo_alpine.bars import Bars, between, each, load, sample_actions
-from argo_alpine.domain import numbers
+from argo_alpine.blocks import BLOCK
+from argo_alpine.domain import compiled, numbers
 from argo_alpine.engine import Policy
 from argo_alpine.fills import FillPolicy
 from argo_alpine.indicators import fold, fresh, rescale
-from argo_alpine.opinions import PART, opinions, prices_of, recorded
+from argo_alpine.opinions import AHEAD, announced, opinions, prices_of, recorded
 from argo_alpine.stretches import until
 from argo_alpine.votes import alpha_vantage_score, lean, massive_score, surety
 from tests.test_parity import QUICK, a_market, some_actions, some_readings
@@ -60,34 +61,44 @@ def minutes(n: int, seed: int = 1) -> Bars:
 
 def asked(bars: Bars, policy: Policy, readings=(), actions=(), **how):
     prices = prices_of(bars, ratios_of(bars, actions_of(bars, actions)))
-    told, parts = opinions(prices, recorded(bars, readings, policy), policy, **how)
-    ends = [*parts]
-    return told, ends
+    told, progress = opinions(prices, recorded(bars, readings, policy), policy, **how)
+    progress.wait()
+    return told, int(progress.read[0])
 
 
 def same(one, other) -> bool:
     return all(np.array_equal(a, b, equal_nan=True) for a, b in zip(one, other, strict=True))
 
 
-@pytest.mark.parametrize("n", [2 * PART, 2 * PART + 1, 40_000])
-def test_in_parts_on_two_threads_the_bits_are_those_of_one(n):
+@pytest.mark.parametrize("n", [AHEAD, AHEAD + 1, 40_000])
+def test_read_ahead_on_two_threads_the_bits_are_those_of_one(n):
     bars = minutes(n)
-    one, whole = asked(bars, Policy(), threads=1, keep_votes=True)
-    two, parts = asked(bars, Policy(), threads=2, keep_votes=True)
-    assert whole == [n] and parts[-1] == n and parts == sorted(set(parts))
+    one, read = asked(bars, Policy(), threads=1, keep_votes=True)
+    two, read_ahead = asked(bars, Policy(), threads=2, keep_votes=True)
+    assert read == read_ahead == n
     assert same(one, two)
 
 
+@compiled
+def announced_now(read):
+    return announced(read)
+
+
 def test_what_a_reader_has_announced_changes_no_more():
-    bars = minutes(400_000)
-    for _ in range(3):
-        prices, said = prices_of(bars), recorded(bars, (), Policy())
-        told, parts = opinions(prices, said, Policy())
-        seen = [(n, told.pooled[0, :n].copy(), told.atr[0, :n].copy()) for n in parts]
-        assert len(seen) > 1  # somebody looked while it was read
+    bars, looks = minutes(400_000), 0
+    prices, said = prices_of(bars), recorded(bars, (), Policy())
+    for _ in range(30):
+        (told, progress), seen = opinions(prices, said, Policy()), []
+        while not seen or seen[-1][0] < len(bars):
+            n = announced_now(progress.read)
+            seen.append((n, told.pooled[0, :n].copy(), told.atr[0, :n].copy()))
         for n, pooled, atr in seen:
             assert np.array_equal(pooled, told.pooled[0, :n])
             assert np.array_equal(atr, told.atr[0, :n], equal_nan=True)
+        looks += len({n for n, _, _ in seen if n < len(bars)})
+        if looks > 10:
+            return
+    raise AssertionError("nobody looked while it was read")
 
 
 def test_a_reader_that_fails_is_heard(monkeypatch):
@@ -96,7 +107,9 @@ def test_a_reader_that_fails_is_heard(monkeypatch):
 
     monkeypatch.setattr(module, "read_until", broken)
     with pytest.raises(MemoryError, match="no room"):
-        asked(minutes(2 * PART + 1), Policy())
+        asked(minutes(AHEAD + 1), Policy())
+    with pytest.raises(MemoryError, match="no room"):
+        backtest(minutes(AHEAD + 1), Policy())
 
 
 def after_a_fork(bars, queue):
@@ -104,7 +117,7 @@ def after_a_fork(bars, queue):
 
 
 def test_a_forked_process_reads_with_a_helper_of_its_own():
-    bars = minutes(2 * PART + 1)
+    bars = minutes(AHEAD + 1)
     here = asked(bars, Policy())[0].pooled.sum()
     context = multiprocessing.get_context("fork")
     queue = context.SimpleQueue()
@@ -114,7 +127,7 @@ def test_a_forked_process_reads_with_a_helper_of_its_own():
     assert child.exitcode == 0 and queue.get() == here
 
 
-def test_a_run_in_parts_is_the_run_of_a_whole():
+def test_a_run_that_follows_a_reader_is_the_run_of_a_whole():
     bars = minutes(40_000)
     policy = replace(Policy(), indicators=QUICK)
     told, _ = asked(bars, policy, threads=1)
@@ -195,19 +208,19 @@ def by_single_bars(bars: Bars, s: int, policy: Policy, actions: np.ndarray):
 
 def test_one_bit_of_one_bar_is_noticed():
     """Positive control: the comparison sees the smallest difference there is."""
-    bars = minutes(2 * PART + 10)
+    bars = minutes(AHEAD + 10)
     close, high = bars.close.copy(), bars.high.copy()
-    close[PART] = np.nextafter(close[PART], 0)
+    close[BLOCK] = np.nextafter(close[BLOCK], 0)
     other = Bars(bars.symbols, bars.at, bars.open, high, bars.low, close, bars.volume, "raw")
     one, two = (asked(b, Policy(), threads=2)[0] for b in (bars, other))
     assert not same(one, two)
-    assert np.array_equal(one.atr[0, :PART], two.atr[0, :PART], equal_nan=True)
+    assert np.array_equal(one.atr[0, :BLOCK], two.atr[0, :BLOCK], equal_nan=True)
 
 
 def test_what_was_told_about_the_beginning_stays_when_more_is_known():
-    bars = minutes(2 * PART + 600)
+    bars = minutes(AHEAD + 600)
     whole, _ = asked(bars, Policy(), threads=2, keep_votes=True)
-    for cut in (1, 511, 512, 513, PART - 1, PART, PART + 1):
+    for cut in (1, 511, 512, 513, BLOCK - 1, BLOCK, BLOCK + 1):
         part, _ = asked(until(bars, cut), Policy(), keep_votes=True)
         assert np.array_equal(part.pooled, whole.pooled[:, :cut])
         assert np.array_equal(part.directions, whole.directions[:, :cut])
@@ -251,7 +264,7 @@ def test_bars_are_not_written_to():
     bars = a_market(4, 300, ("A", "B"), 0.02)
     before = each(lambda name: getattr(bars, name).copy())
     backtest(bars, Policy(indicators=QUICK), actions=some_actions(4, bars))
-    alone = between(minutes(2 * PART + 5), None, None)
+    alone = between(minutes(AHEAD + 5), None, None)
     kept = alone.close.copy()
     backtest(alone, Policy(indicators=QUICK))
     after = each(lambda name: getattr(bars, name))
