@@ -297,11 +297,9 @@ def refuse(t: int, first: int, before: int, run: Run) -> None:
 
 # %% ../nbs/29_loop.ipynb #59f3a2c7
 @compiled
-def sift(
-    t: int, first: int, longs: Pair, shorts: Pair, market: Market, run: Run, rules: Rules
-) -> None:
+def sift(t: int, first: int, market: Market, run: Run, rules: Rules) -> None:
     "Refuse all who wait in front of the surest that can be served: everybody, if none can."
-    best = LAST
+    best, longs, shorts = LAST, means_of(1, run, rules), means_of(-1, run, rules)
     for i in range(first, run.book[0].waiting):
         if run.waiting[i] < best:
             run.answers[i], _ = judge(t, i, longs, shorts, market, run, rules)
@@ -314,16 +312,17 @@ def choose(
     t: int, first: int, market: Market, run: Run, rules: Rules
 ) -> Pair:  # a turn and an order; LAST and none, when nobody is left
     "Whose turn it is, and how many shares; who is refused before that goes."
-    book, longs, shorts = run.book[0], means_of(1, run, rules), means_of(-1, run, rules)
+    book = run.book[0]
     while book.waiting > first:
         place = surest(first, run)
         turn = run.waiting[place]
-        refusal, order = judge(t, place, longs, shorts, market, run, rules)
+        means = means_of(side_of(turn), run, rules)
+        refusal, order = judge(t, place, means, means, market, run, rules)
         if refusal == 0:
             book.waiting -= 1
             move(book.waiting, place, run)
             return turn, order
-        sift(t, first, longs, shorts, market, run, rules)  # others may hear the same
+        sift(t, first, market, run, rules)  # others may hear the same
     return LAST, 0.0
 
 # %% ../nbs/29_loop.ipynb #031ac230
