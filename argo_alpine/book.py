@@ -4,13 +4,13 @@
 
 # %% auto #0
 __all__ = ['UNKNOWN', 'ACTION', 'BOOK', 'SLOT', 'FILL', 'TRADE', 'LOG', 'SILENT_BAR', 'TOO_SMALL', 'LEGS', 'SPLIT', 'ENTRY',
-           'UNMARKED', 'Market', 'Rules', 'rules_of', 'Run', 'blank_run', 'cleared', 'list_one', 'strike_off', 'hold',
-           'note_fill', 'note_trade', 'close_part', 'book_fill', 'Marks', 'marked', 'mark', 'revalue', 'atr_before',
-           'restate', 'act_on']
+           'WRITTEN_OVER', 'UNMARKED', 'Market', 'Rules', 'rules_of', 'Run', 'blank_run', 'cleared', 'list_one',
+           'strike_off', 'hold', 'note_fill', 'note_trade', 'close_part', 'book_fill', 'Marks', 'marked', 'mark',
+           'revalue', 'atr_before', 'restate', 'act_on', 'in_new_shares']
 
 # %% ../nbs/28_book.ipynb #f2896530
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,15 +75,12 @@ def rules_of(symbols: Sequence[str], policy: Policy, costs: FillPolicy) -> Rules
 BOOK = np.dtype(
     [(name, "f8") for name in ("cash", "fees", "slippage", "borrow", "dividends", "unfilled")]
     + [(name, "i8") for name in ("held", "shorts", "waiting", "resting", "entries", "halts")]
-    + [(name, "i8") for name in ("fills", "trades", "unclear", "acted")]
+    + [(name, "i8") for name in ("fills", "trades", "unclear", "acted", "queued", "against")]
 )
-SLOT = np.dtype(  # of one symbol: what is held, and what waits for the next open
-    [
-        (name, "f8")
-        for name in ("quantity", "price", "stop", "target", "fees", "order", "rest", "used")
-    ]
-    + [(name, "f8") for name in ("close", "wish_stop", "wish_target", "limit", "size", "atr")]
-    + [(name, "i8") for name in ("opened", "entered", "used_at", "atr_at", "side", "confidence")]
+SLOT = np.dtype(  # of one symbol: what is held, and what was ordered
+    [(name, "f8") for name in ("quantity", "price", "stop", "target", "fees", "order", "rest")]
+    + [(name, "f8") for name in ("used", "wish_stop", "wish_target", "limit", "atr")]
+    + [(name, "i8") for name in ("opened", "entered", "used_at", "atr_at")]
 )
 
 # %% ../nbs/28_book.ipynb #d348f803
@@ -118,7 +115,10 @@ class Run(NamedTuple):
     marks: Floats  # (n_symbols,) their last prices
     seen: NDArray[np.void]  # (1,) what risk sees
     sides: NDArray[np.int8]  # (n_symbols, n_bars) of every consensus
-    queue: Ints  # (n_symbols,) who waits, the surest first
+    waiting: Ints  # (n_symbols,) turns of those who wait, in any order; the first `book.waiting`
+    answers: Ints  # (n_symbols,) why each of them is refused, as far as they were asked
+    prices: Floats  # (n_symbols,) the most one share may cost each of them
+    queue: Ints  # (n_symbols,) turns of those with an order, in order; the first `book.queued`
     log: NDArray[np.void]  # (n_bars or 0, n_symbols) LOG
     fills: NDArray[np.void]  # as many as fit, FILL
     trades: NDArray[np.void]  # likewise, TRADE
@@ -136,30 +136,33 @@ def blank_run(n_bars: int, n_symbols: int, cash: float, n_actions: int, keep_log
     log = np.zeros((n_bars if keep_log else 0, n_symbols), LOG)
     log["why"] = SILENT_BAR
     most = 4 * n_bars * n_symbols + n_actions
+    room: dict[str, Any] = {name: np.empty(n_bars) for name in ("equity", "gross")}
+    room |= {name: np.zeros(n_symbols) for name in ("amounts", "marks", "prices")}
+    room |= {name: np.zeros(n_symbols, np.int64) for name in ("waiting", "answers", "queue")}
     return Run(
         book=book,
         slots=np.zeros(n_symbols, SLOT),
         held=np.zeros(n_symbols, np.uint32),
-        amounts=np.zeros(n_symbols),
-        marks=np.zeros(n_symbols),
         seen=seen,
         sides=np.empty((n_symbols, n_bars), np.int8),
-        queue=np.zeros(n_symbols, np.int64),
         log=log,
         fills=np.empty(most, FILL),
         trades=np.empty(most, TRADE),
         halts=np.empty(3 * n_bars, np.int64),
-        **{name: np.empty(n_bars) for name in ("equity", "gross")},
         whys=np.zeros(len(WHY), np.int64),
         refused=np.zeros(len(REASONS) + 1, np.int64),
+        **room,
     )
+
+
+WRITTEN_OVER = {"sides", "fills", "trades", "halts", "equity", "gross"}
 
 
 def cleared(run: Run, cash: float) -> Run:
     "The room of a run whose results nobody needs any more, as before its first bar."
-    for name in ("book", "slots", "held", "amounts", "marks", "seen", "queue", "log"):
-        getattr(run, name).view(np.uint8).fill(0)  # what else there is will be written over
-    run.whys[:], run.refused[:], run.book["cash"], run.log["why"] = 0, 0, cash, SILENT_BAR
+    for name in set(Run._fields) - WRITTEN_OVER:
+        getattr(run, name).view(np.uint8).fill(0)
+    run.book["cash"], run.log["why"] = cash, SILENT_BAR
     return run
 
 # %% ../nbs/28_book.ipynb #1d448699
@@ -316,17 +319,14 @@ def atr_before(t: int, s: int, market: Market, run: Run) -> float:
 
 @compiled
 def restate(action: Numbers, t: int, market: Market, run: Run) -> None:
-    "Say everything that waits for a symbol in new shares."
-    s, ratio = action.symbol, action.ratio
-    slot = run.slots[s]
-    slot.atr, slot.atr_at = atr_before(t, s, market, run) / ratio, t + 1
-    slot.close, slot.limit = slot.close / ratio, slot.limit / ratio
-    slot.wish_stop, slot.wish_target = slot.wish_stop / ratio, slot.wish_target / ratio
+    "Say the range of a symbol in new shares."
+    slot, atr = run.slots[action.symbol], atr_before(t, action.symbol, market, run)
+    slot.atr, slot.atr_at = atr / action.ratio, t + 1
 
 # %% ../nbs/28_book.ipynb #368191cb
 @compiled
 def act_on(action: Numbers, t: int, market: Market, run: Run, rules: Rules) -> None:
-    "A split changes how many shares are held and every price that waits; a dividend is paid."
+    "A split changes how many shares are held, and their prices; a dividend is paid."
     s, ratio, book = action.symbol, action.ratio, run.book[0]
     slot, first = run.slots[s], market.open[t, s]
     restate(action, t, market, run)
@@ -343,3 +343,17 @@ def act_on(action: Numbers, t: int, market: Market, run: Run, rules: Rules) -> N
         hold(s, kept, first, run)
     book.cash += slot.quantity * action.dividend
     book.dividends += slot.quantity * action.dividend
+
+# %% ../nbs/28_book.ipynb #7be2a914
+@compiled
+def in_new_shares(price: float, t: int, s: int, market: Market, run: Run) -> float:
+    "A price as of the close before a bar, in the shares of the bar."
+    if run.slots[s].atr_at != t + 1:
+        return price
+    first = last = run.book[0].acted
+    while first > 0 and market.actions[first - 1].bar == t:
+        first -= 1
+    for i in range(first, last):
+        if market.actions[i].symbol == s:
+            price /= market.actions[i].ratio
+    return price
