@@ -324,7 +324,11 @@ def choose(
             book.waiting -= 1
             move(book.waiting, place, run)
             return turn, order
-        sift(t, first, market, run, rules)  # others may hear the same
+        run.answers[place] = refusal
+        if book.waiting == first + 1:  # nobody else is there
+            refuse(t, first, LAST, run)
+        else:
+            sift(t, first, market, run, rules)  # others may hear the same
     return LAST, 0.0
 
 # %% ../nbs/29_loop.ipynb #031ac230
