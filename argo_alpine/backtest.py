@@ -38,18 +38,22 @@ from argo_alpine.domain import (
 )
 from .engine import Policy
 from .fills import FillPolicy
-from .loop import loop, ranges_of
+from .loop import loop
 from argo_alpine.opinions import (
     LOOKS,
     Opinions,
     Progress,
     announced,
     elect_all,
+    finished,
     obstacles,
     opinions,
     prices_of,
     recorded,
+    weigh_ahead,
+    weighed,
 )
+from .quiet import ranges_of
 from .results import Backtest
 
 _all_ = ["Backtest"]
@@ -146,6 +150,8 @@ def ratios_of(bars: Bars, actions: NDArray[np.void]) -> Floats:
 @compiled
 def hear(first: int, last: int, told: Opinions, run: Run, rules: Rules) -> None:
     "The side of every consensus on some bars, and how often there is none."
+    if told.scores.shape[1] > 0:
+        weigh_ahead(first, last, told)
     for s in range(len(run.slots)):
         pooled, spoken = told.pooled[s, first:last], told.spoken[s, first:last]
         none = elect_all(pooled, spoken, rules.threshold, rules.quorum, run.sides[s, first:last])
@@ -210,9 +216,7 @@ class Ready(Value):
 
     def opinions(self, policy: Policy, keep_votes: bool = False, threads: int = 2) -> Opinions:
         "What the sources say; policies that differ in money only share it."
-        told, progress = self.hearing(policy, keep_votes, threads)
-        progress.wait()
-        return told
+        return finished(*self.hearing(policy, keep_votes, threads))
 
     def hearing(
         self, policy: Policy, keep_votes: bool = False, threads: int = 2
@@ -247,13 +251,17 @@ class Prepared(Ready):
         if not 0 < cash < np.inf:
             raise InvalidPolicy(f"cash must be above zero, was {cash}")
         n, done = len(self.bars), Progress(np.array([len(self.bars)]))
-        told, progress = (told, done) if told else self.hearing(policy, keep_log)
+        if told is None and len(self.market.targets) == 0:
+            told, progress = self.hearing(policy, keep_log)
+        else:
+            told, progress = told or self.opinions(policy, keep_log), done
         market, now, first = self.market._replace(atr=told.atr), UNMARKED, self.first
         run = cleared(room or self.room(keep_log), cash)
         rules = rules_of(self.bars.symbols, policy, costs)
         while first < n:
             first, now = follow(first, n, now, progress.read, told, market, run, rules)
             progress.check()
+        told = weighed(told, self.first)
         if len(run.log) and len(market.targets) == 0:
             log_votes(self.first, told, run, rules)
         return Backtest(self.bars, self.first, policy, costs, cash, market, run, told)

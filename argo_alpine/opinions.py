@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['SHELF', 'announce', 'announced', 'SPREAD', 'AHEAD', 'LOOKS', 'Prices', 'Opinions', 'recorded', 'Desk', 'blank_desk',
-           'lay_out_one', 'lay_out', 'taken', 'row_of', 'block_end', 'score_block', 'cast_block', 'recall_block',
-           'keep_votes', 'tally', 'spread', 'storing', 'loading', 'Reader', 'reader', 'opine', 'opine_all',
-           'read_symbols', 'blank_opinions', 'Progress', 'helper', 'stand_by', 'reading_ahead', 'opinions', 'prices_of',
-           'question', 'elect_all', 'obstacles']
+           'lay_out_one', 'lay_out', 'taken', 'row_of', 'block_end', 'score_block', 'cast_all', 'note_votes',
+           'recall_block', 'keep_votes', 'tally', 'spread', 'storing', 'loading', 'Reader', 'reader', 'weigh_block',
+           'opine', 'opine_all', 'read_symbols', 'blank_opinions', 'weigh_ahead', 'Progress', 'helper', 'stand_by',
+           'reading_ahead', 'opinions', 'weighed', 'finished', 'prices_of', 'question', 'elect_all', 'obstacles']
 
 # %% ../nbs/26_opinions.ipynb #2fe0bd66
 import os
@@ -61,6 +61,10 @@ class Opinions(NamedTuple):
     directions: NDArray[np.int16]  # (n_symbols, n_bars, n_sources); or empty
     confidences: NDArray[np.int16]  # likewise, hundredths of a percent
     voted: Ints  # (n_sources + 1,) votes cast from the start on, and bars asked
+    scores: Floats  # (2, n_bars) of a single symbol, whose votes are still to be cast; or empty
+    weights: Ints  # (n_sources,) basis points
+    dead_band: float
+    start: int  # first bar whose votes are counted
 
 # %% ../nbs/26_opinions.ipynb #9b5a04c3
 def recorded(bars: Bars, readings: Sequence[Reading], policy: Policy) -> NDArray[np.int16]:
@@ -178,10 +182,18 @@ def block_end(s: int, first: int, n: int, start: int, prices: Prices, desk: Desk
 
 # %% ../nbs/26_opinions.ipynb #4309bbe7
 @compiled
-def score_block(first: int, n: int, knobs: Numbers, p: Periods, desk: Desk, atr: Floats) -> None:
+def score_block(
+    first: int,
+    n: int,
+    knobs: Numbers,
+    p: Periods,
+    desk: Desk,
+    price: Floats,  # (n,) written: scores of Massive
+    indicators: Floats,  # likewise, of Alpha Vantage
+    atr: Floats,  # likewise
+) -> None:
     "The scores of Massive and Alpha Vantage on n bars; no ATR where Massive cannot be read."
     c, close = rows_of(desk.block), desk.bars.close
-    price, indicators = desk.scores[0], desk.scores[1]
     for i in range(n):
         seen = seen_of(
             close[first + i], c.total[i], c.ema[i], c.gain[i], c.loss[i], c.macd[i], c.atr[i],
@@ -193,26 +205,32 @@ def score_block(first: int, n: int, knobs: Numbers, p: Periods, desk: Desk, atr:
 
 # %% ../nbs/26_opinions.ipynb #0daf484f
 @compiled
-def cast_block(
-    n: int,
+def cast_all(
+    price: Floats,  # (n,) scores of Massive, as are the others
+    indicators: Floats,  # of Alpha Vantage
     weights: Ints,
     dead_band: float,
-    desk: Desk,
-    pooled: NDArray[np.int32],  # written, (n,)
+    pooled: NDArray[np.int32],  # written
     spoken: NDArray[np.int16],
 ) -> tuple[int, int]:  # how many votes of each
     "The votes of Massive and Alpha Vantage on n bars, weighed."
-    sides, sures, first, second = desk.sides, desk.sures, 0, 0
-    price, indicators = desk.scores[0], desk.scores[1]
-    for i in range(n):
+    votes = more = 0
+    for i in range(len(price)):
         one, other = lean(price[i], dead_band), lean(indicators[i], dead_band)
-        sure, other_sure = surety(price[i]), surety(indicators[i])
-        believed, said = ballot(weights[0], one, sure)
-        also, too = ballot(weights[1], other, other_sure)
+        believed, said = ballot(weights[0], one, surety(price[i]))
+        also, too = ballot(weights[1], other, surety(indicators[i]))
         pooled[i], spoken[i] = believed + also, said + too
-        sides[0, i], sides[1, i], sures[0, i], sures[1, i] = one, other, sure, other_sure
-        first, second = first + abs(one), second + abs(other)
-    return first, second
+        votes, more = votes + abs(one), more + abs(other)
+    return votes, more
+
+
+@compiled
+def note_votes(n: int, dead_band: float, desk: Desk) -> None:
+    "The votes of Massive and Alpha Vantage on n bars, one by one."
+    for k in range(2):
+        for i in range(n):
+            score = desk.scores[k, i]
+            desk.sides[k, i], desk.sures[k, i] = lean(score, dead_band), surety(score)
 
 # %% ../nbs/26_opinions.ipynb #ecac6adf
 @compiled
@@ -247,8 +265,8 @@ def keep_votes(s: int, first: int, n: int, desk: Desk, out: Opinions) -> None:
 @compiled
 def tally(n: int, one: int, other: int, is_told: bool, desk: Desk, voted: Ints) -> None:
     "Count the votes on n bars, source by source, and the bars."
-    for k in range(2, len(desk.sides)):
-        for i in range(n if is_told else 0):
+    for k in range(2, len(desk.sides) if is_told else 2):
+        for i in range(n):
             voted[k] += abs(desk.sides[k, i])
     voted[0] += one
     voted[1] += other
@@ -299,51 +317,61 @@ announced = cast(Callable[[Ints], int], intrinsic(loading))
 class Reader(NamedTuple):
     "What one thread needs to form opinions."
 
-    start: int  # first bar whose votes are counted
     prices: Prices
     said: NDArray[np.int16]  # from `recorded`
     periods: Numbers  # an `IndicatorPolicy`
     knobs: Numbers  # a `VotePolicy`
-    weights: Ints  # (n_sources,) basis points
     states: NDArray[np.void]  # (n_symbols,)
     read: Ints  # (1,) bars read of the symbol, for other threads to see
     desk: Desk
     out: Opinions
 
 
-def reader(
-    prices: Prices, said: NDArray[np.int16], policy: Policy, start: int, out: Opinions
-) -> Reader:
+def reader(prices: Prices, said: NDArray[np.int16], policy: Policy, out: Opinions) -> Reader:
     "A thread's things, fresh; its votes are counted apart."
-    weights = np.array([policy.consensus.weights.get(source, 0) for source in SOURCES])
     knobs = numbers(policy.indicators), numbers(policy.votes)
-    states = np.zeros(prices.close.shape[1], STATE)
+    states, read = np.zeros(prices.close.shape[1], STATE), np.zeros(1, np.int64)
     room, out = blank_desk(prices), out._replace(voted=np.zeros_like(out.voted))
-    read = np.zeros(1, np.int64)
-    return Reader(start, prices, said, *knobs, weights, states, read, room, out)
+    return Reader(prices, said, *knobs, states, read, room, out)
 
 # %% ../nbs/26_opinions.ipynb #aea5b26b
 @compiled
+def weigh_block(s: int, first: int, last: int, desk: Desk, r: Reader) -> None:
+    "Turn the scores of a block into votes and weigh them."
+    out, n, is_told = r.out, last - first, len(r.said) > 0
+    pooled, spoken = out.pooled[s, first:last], out.spoken[s, first:last]
+    price, indicators, dead_band = desk.scores[0, :n], desk.scores[1, :n], out.dead_band
+    one, other = cast_all(price, indicators, out.weights, dead_band, pooled, spoken)
+    if is_told or len(out.directions) > 0:
+        note_votes(n, dead_band, desk)
+    if is_told:
+        recall_block(s, first, n, out.weights, r.said, desk, pooled, spoken)
+    if len(out.directions) > 0:
+        keep_votes(s, first, n, desk, out)
+    if row_of(first, desk) >= out.start:
+        tally(n, one, other, is_told, desk, out.voted)
+
+
+@compiled
 def opine(s: int, until: int, desk: Desk, r: Reader) -> None:
     "Go on with the opinions on one symbol; each stands at its place in the series."
-    state, out, ratios = r.states[s], r.out, r.prices.ratios
-    p = plain_periods(r.periods)
+    state, out, ratios, p = r.states[s], r.out, r.prices.ratios, plain_periods(r.periods)
+    is_ahead = out.scores.shape[1] > 0
     while state.bars < until:
         first = state.bars
-        t, last = row_of(first, desk), block_end(s, first, until, r.start, r.prices, desk)
-        n, pooled, spoken = last - first, out.pooled[s, first:last], out.spoken[s, first:last]
+        t, last = row_of(first, desk), block_end(s, first, until, out.start, r.prices, desk)
+        n, atr = last - first, out.atr[s, first:last]
         if len(ratios) > 0 and ratios[t, s] != 1.0:
             rescale_kept(state, ratios[t, s])
             rescale_series(desk.bars, first, ratios[t, s])
         fold_block(state, n, desk.bars, desk.windows, rows_of(desk.block), p)
-        score_block(first, n, r.knobs, p, desk, out.atr[s, first:last])
-        one, other = cast_block(n, r.weights, r.knobs.dead_band, desk, pooled, spoken)
-        if len(r.said) > 0:
-            recall_block(s, first, n, r.weights, r.said, desk, pooled, spoken)
-        if len(out.directions) > 0:
-            keep_votes(s, first, n, desk, out)
-        if t >= r.start:
-            tally(n, one, other, len(r.said) > 0, desk, out.voted)
+        if is_ahead:  # somebody else casts the votes
+            price, indicators = out.scores[0, first:last], out.scores[1, first:last]
+        else:
+            price, indicators = desk.scores[0, :n], desk.scores[1, :n]
+        score_block(first, n, r.knobs, p, desk, price, indicators, atr)
+        if not is_ahead:
+            weigh_block(s, first, last, desk, r)
         announce(r.read, last)
 
 # %% ../nbs/26_opinions.ipynb #0a62db8d
@@ -371,13 +399,39 @@ AHEAD = 16_384  # bars of one symbol from which on it is read by another thread
 LOOKS = 100_000  # at how far another thread is, before it is asked whether it still runs
 
 
-def blank_opinions(n_bars: int, n_symbols: int, keep_votes: bool) -> Opinions:
+def blank_opinions(
+    n_bars: int,
+    n_symbols: int,
+    keep_votes: bool,
+    policy: Policy | None = None,  # none: the defaults
+    start: int = 0,
+    is_ahead: bool = False,
+) -> Opinions:
     "Room for the answers."
     shape, votes = (n_symbols, n_bars), (n_symbols if keep_votes else 0, n_bars, len(SOURCES))
+    known = policy or Policy()
+    weights = np.array([known.consensus.weights.get(source, 0) for source in SOURCES])
     return Opinions(
         np.empty(shape, np.int32), np.empty(shape, np.int16), np.empty(shape),
         np.zeros(votes, np.int16), np.zeros(votes, np.int16), np.zeros(len(SOURCES) + 1, np.int64),
+        np.empty((2, n_bars if is_ahead else 0)), weights, float(known.votes.dead_band), start,
     )  # fmt: skip
+
+
+@compiled
+def weigh_ahead(first: int, last: int, told: Opinions) -> None:
+    "Cast the votes on some bars of a single symbol whose scores are there, and weigh them."
+    price, indicators = told.scores[0], told.scores[1]
+    edge = max(first, min(told.start, last))  # votes before the start are not counted
+    for a, b in ((first, edge), (edge, last)):
+        one, other = cast_all(
+            price[a:b], indicators[a:b], told.weights, told.dead_band, told.pooled[0, a:b],
+            told.spoken[0, a:b],
+        )  # fmt: skip
+        if a >= told.start:
+            told.voted[0] += one
+            told.voted[1] += other
+            told.voted[len(told.weights)] += b - a
 
 
 class Progress(NamedTuple):
@@ -428,19 +482,35 @@ def opinions(
 ) -> tuple[Opinions, Progress]:  # which may go on while they are used
     "What the sources say at each close."
     n, m = prices.close.shape
-    out = blank_opinions(n, m, keep_votes)
-    if m == 1 and n > AHEAD and threads > 1 and prices.is_whole and len(prices.ratios) == 0:
-        mine = reader(prices, said, policy, start, out)
-        return out._replace(voted=mine.out.voted), reading_ahead(mine, n)
+    is_single = m == 1 and prices.is_whole and len(prices.ratios) == 0
+    is_ahead = is_single and n > AHEAD and threads > 1 and len(said) == 0 and not keep_votes
+    out = blank_opinions(n, m, keep_votes, policy, start, is_ahead)
+    if is_ahead:
+        return out, reading_ahead(reader(prices, said, policy, out), n)
     groups = threads if m > 1 and prices.close.size >= SPREAD else 1
     if groups == 1:
-        out.voted[:] = read_symbols(np.arange(m), reader(prices, said, policy, start, out))
+        out.voted[:] = read_symbols(np.arange(m), reader(prices, said, policy, out))
         return out, Progress(np.array([n]))
     parts = np.array_split(np.arange(m), groups)
-    shares = [(part, reader(prices, said, policy, start, out)) for part in parts]
+    shares = [(part, reader(prices, said, policy, out)) for part in parts]
     with ThreadPoolExecutor(groups) as pool:
         out.voted[:] = sum(pool.map(lambda share: read_symbols(*share), shares))
     return out, Progress(np.array([n]))
+
+
+def weighed(told: Opinions, until: int | None = None) -> Opinions:
+    "Opinions whose votes are cast, those before a bar (none: all) now."
+    n = told.scores.shape[1]
+    if n == 0:
+        return told
+    weigh_ahead(0, n if until is None else until, told)
+    return told._replace(scores=np.empty((2, 0)))
+
+
+def finished(told: Opinions, progress: Progress) -> Opinions:
+    "Opinions when all is read and weighed."
+    progress.wait()
+    return weighed(told)
 
 # %% ../nbs/26_opinions.ipynb #caed568c
 def prices_of(bars: Bars, ratios: Floats | None = None) -> Prices:

@@ -278,9 +278,8 @@ def test_a_wiped_out_account_is_one_sentence_that_says_when(run, monkeypatch):
 
     def ruined(*prices, **knobs):
         real = whole(*prices, **knobs)
-        equity = real.equity.copy()
-        equity[7] = -12.5
-        return SimpleNamespace(bars=real.bars, equity=equity, trades=real.trades, paid=real.paid)
+        real.equity[7] = -12.5
+        return real
 
     whole = backtest.backtest
     monkeypatch.setattr(backtest, "backtest", ruined)

@@ -10,7 +10,8 @@ from argo_alpine.bars import Bars
 from argo_alpine.book import UNMARKED, Run, blank_run, rules_of
 from argo_alpine.engine import Policy
 from argo_alpine.fills import FillPolicy
-from argo_alpine.loop import STRETCH, loop
+from argo_alpine.loop import loop
+from argo_alpine.quiet import STRETCH
 from argo_alpine.risk import RiskPolicy
 from argo_alpine.sizing import SizingPolicy
 

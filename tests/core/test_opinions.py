@@ -17,7 +17,7 @@ from argo_alpine.domain import compiled, numbers
 from argo_alpine.engine import Policy
 from argo_alpine.fills import FillPolicy
 from argo_alpine.indicators import fold, fresh, rescale
-from argo_alpine.opinions import AHEAD, announced, opinions, prices_of, recorded
+from argo_alpine.opinions import AHEAD, announced, finished, opinions, prices_of, recorded
 from argo_alpine.stretches import until
 from argo_alpine.votes import alpha_vantage_score, lean, massive_score, surety
 from tests.test_parity import QUICK, a_market, some_actions, some_readings
@@ -62,8 +62,7 @@ def minutes(n: int, seed: int = 1) -> Bars:
 def asked(bars: Bars, policy: Policy, readings=(), actions=(), **how):
     prices = prices_of(bars, ratios_of(bars, actions_of(bars, actions)))
     told, progress = opinions(prices, recorded(bars, readings, policy), policy, **how)
-    progress.wait()
-    return told, int(progress.read[0])
+    return finished(told, progress), int(progress.read[0])
 
 
 def same(one, other) -> bool:
@@ -77,6 +76,9 @@ def test_read_ahead_on_two_threads_the_bits_are_those_of_one(n):
     two, read_ahead = asked(bars, Policy(), threads=2, keep_votes=True)
     assert read == read_ahead == n
     assert same(one, two)
+    first = n - 1_000
+    one, two = (asked(bars, Policy(), threads=k, start=first)[0] for k in (1, 2))
+    assert same(one, two) and one.voted[-1] == 1_000
 
 
 @compiled
@@ -91,9 +93,9 @@ def test_what_a_reader_has_announced_changes_no_more():
         (told, progress), seen = opinions(prices, said, Policy()), []
         while not seen or seen[-1][0] < len(bars):
             n = announced_now(progress.read)
-            seen.append((n, told.pooled[0, :n].copy(), told.atr[0, :n].copy()))
-        for n, pooled, atr in seen:
-            assert np.array_equal(pooled, told.pooled[0, :n])
+            seen.append((n, told.scores[:, :n].copy(), told.atr[0, :n].copy()))
+        for n, scores, atr in seen:
+            assert np.array_equal(scores, told.scores[:, :n], equal_nan=True)
             assert np.array_equal(atr, told.atr[0, :n], equal_nan=True)
         looks += len({n for n, _, _ in seen if n < len(bars)})
         if looks > 10:
