@@ -473,6 +473,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                    'argo_alpine.quiet.count_held': ('quiet.html#count_held', 'argo_alpine/quiet.py'),
                                    'argo_alpine.quiet.is_safe': ('quiet.html#is_safe', 'argo_alpine/quiet.py'),
                                    'argo_alpine.quiet.left_alone': ('quiet.html#left_alone', 'argo_alpine/quiet.py'),
+                                   'argo_alpine.quiet.note_nearest': ('quiet.html#note_nearest', 'argo_alpine/quiet.py'),
                                    'argo_alpine.quiet.opening_of': ('quiet.html#opening_of', 'argo_alpine/quiet.py'),
                                    'argo_alpine.quiet.pass_bars': ('quiet.html#pass_bars', 'argo_alpine/quiet.py'),
                                    'argo_alpine.quiet.ranges_of': ('quiet.html#ranges_of', 'argo_alpine/quiet.py'),

@@ -336,7 +336,7 @@ def loop(
     start: int, end: int, now: Marks, told: Opinions, market: Market, run: Run, rules: Rules
 ) -> Marks:
     "One pass over the bars from `start` up to `end`."
-    is_single = len(run.slots) == 1 and len(market.targets) == 0
+    is_single = len(run.slots) == 1 and len(market.ranges) > 0
     t = max(start, 0)  # a place that cannot be negative is found faster
     while t < end:
         if is_single and t > start and run.book[0].waiting == 0:
