@@ -6,7 +6,7 @@
 __all__ = ['SHELF', 'announce', 'announced', 'SPREAD', 'AHEAD', 'LOOKS', 'Prices', 'Opinions', 'recorded', 'Desk', 'blank_desk',
            'lay_out_one', 'lay_out', 'taken', 'row_of', 'block_end', 'score_block', 'cast_all', 'note_votes',
            'recall_block', 'keep_votes', 'tally', 'spread', 'storing', 'loading', 'Reader', 'reader', 'weigh_block',
-           'opine', 'opine_all', 'read_symbols', 'blank_opinions', 'weigh_ahead', 'Progress', 'helper', 'stand_by',
+           'opine', 'opine_all', 'read_symbols', 'blank_opinions', 'weigh_ahead', 'Progress', 'helper', 'read_on',
            'reading_ahead', 'opinions', 'weighed', 'finished', 'prices_of', 'question', 'elect_all', 'obstacles']
 
 # %% ../nbs/26_opinions.ipynb #2fe0bd66
@@ -438,7 +438,7 @@ class Progress(NamedTuple):
     "How far somebody is who forms opinions."
 
     read: Ints  # (1,) bars of which opinions are there
-    task: "Future[Ints] | None" = None  # who writes that; None: all is done
+    task: "Future[int] | None" = None  # who writes that; None: all is done
 
     def check(self) -> None:
         "*Raises* what stopped the reader, if it did not come to the end."
@@ -459,16 +459,24 @@ def helper() -> ThreadPoolExecutor:
 
 
 @compiled
-def stand_by(looks: int, read: Ints) -> None:
-    "Wait until somebody has begun to read; while nothing runs here but this, a thread can start."
-    while looks > 0 and announced(read) == 0:
-        looks -= 1
+def read_on(n: int, is_helper: bool, here: Ints, gone: Ints, r: Reader) -> int:
+    "Read a single symbol until the helper is here, and the helper from there on; bars read."
+    if is_helper:
+        announce(here, 1)
+        while announced(gone) == 0:  # the other is in the middle of a block
+            pass
+    while r.states[0].bars < n and (is_helper or announced(here) == 0):
+        opine(0, min(r.states[0].bars + BLOCK, n), r.desk, r)
+    if not is_helper:
+        announce(gone, 1)
+    return int(r.states[0].bars)
 
 
 def reading_ahead(r: Reader, n: int) -> Progress:
-    "Begin to read all bars on another thread."
-    progress = Progress(r.read, helper().submit(read_symbols, np.zeros(1, np.int64), r))
-    stand_by(LOOKS, r.read)
+    "Read all bars on another thread; until it is awake, on this one."
+    here, gone = np.zeros(1, np.int64), np.zeros(1, np.int64)
+    progress = Progress(r.read, helper().submit(read_on, n, True, here, gone, r))
+    read_on(n, False, here, gone, r)
     return progress
 
 # %% ../nbs/26_opinions.ipynb #205125c5

@@ -104,10 +104,11 @@ def test_what_a_reader_has_announced_changes_no_more():
 
 
 def test_a_reader_that_fails_is_heard(monkeypatch):
-    def broken(symbols, r):
-        raise MemoryError("no room")
+    def broken(n, is_helper, here, gone, r):
+        if is_helper:
+            raise MemoryError("no room")
 
-    monkeypatch.setattr(module, "read_symbols", broken)
+    monkeypatch.setattr(module, "read_on", broken)
     with pytest.raises(MemoryError, match="no room"):
         asked(minutes(AHEAD + 1), Policy())
     with pytest.raises(MemoryError, match="no room"):
