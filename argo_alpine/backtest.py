@@ -39,12 +39,10 @@ from argo_alpine.domain import (
 )
 from .engine import Policy
 from .fills import FillPolicy
+from .handover import LOOKS, Progress, announced
 from .loop import loop
 from argo_alpine.opinions import (
-    LOOKS,
     Opinions,
-    Progress,
-    announced,
     elect_all,
     finished,
     obstacles,

@@ -16,8 +16,9 @@ from argo_alpine.blocks import BLOCK
 from argo_alpine.domain import compiled, numbers
 from argo_alpine.engine import Policy
 from argo_alpine.fills import FillPolicy
+from argo_alpine.handover import announced
 from argo_alpine.indicators import fold, fresh, rescale
-from argo_alpine.opinions import AHEAD, announced, finished, opinions, prices_of, recorded
+from argo_alpine.opinions import AHEAD, finished, opinions, prices_of, recorded
 from argo_alpine.stretches import until
 from argo_alpine.votes import alpha_vantage_score, lean, massive_score, surety
 from tests.test_parity import QUICK, a_market, some_actions, some_readings
