@@ -31,6 +31,7 @@ from argo_alpine.domain import (
     Floats,
     Ints,
     InvalidBars,
+    InvalidData,
     InvalidPolicy,
     Reading,
     UnavailableData,
@@ -257,12 +258,16 @@ class Prepared(Ready):
         "What the policy would have done. *Raises* `InvalidPolicy` without cash."
         if not 0 < cash < np.inf:
             raise InvalidPolicy(f"cash must be above zero, was {cash}")
-        n, done = len(self.bars), Progress(np.array([len(self.bars)]))
+        n, m = self.bars.close.shape
         if told is None and len(self.market.targets) == 0:
             told, progress = self.hearing(policy, keep_log)
         else:
-            told, progress = told or self.opinions(policy, keep_log), done
+            told, progress = told or self.opinions(policy, keep_log), Progress(np.array([n]))
         market, now, first = self.market._replace(atr=told.atr), UNMARKED, self.first
+        if room and (room.sides.shape, len(room.log)) != ((m, n), n if keep_log else 0):
+            raise InvalidData(
+                f"the room must be for {n} bars of {m} symbols, and for a log or none"
+            )
         run = cleared(room or self.room(keep_log), cash)
         rules = rules_of(self.bars.symbols, policy, costs)
         while first < n:

@@ -143,7 +143,10 @@ Made = TypeVar("Made")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Bars(Value):
-    "Prices of many symbols on one clock, sound by construction."
+    """Prices of many symbols on one clock, sound by construction.
+
+    Nobody writes to its arrays: what was once worked out from them is kept.
+    """
 
     symbols: tuple[str, ...]
     at: Ints = field(repr=False)  # (n_bars,) closes in microseconds UTC, strictly ascending

@@ -77,6 +77,40 @@ def test_a_stretch_is_its_bars_one_by_one(seed, step, limits):
     assert contents(ran(bars, policy, STRETCH + 1)) == at_once
 
 
+BIG = SizingPolicy(base_pct=90.0, max_pct=95.0, stop_pct=50.0, target_pct=200.0)
+
+
+def around(price: np.ndarray, holes: tuple[int, ...] = ()) -> Bars:
+    """Bars of a minute that hardly move from their close."""
+    columns = [price * k for k in (1.0, 1.0001, 0.9999, 1.0)] + [np.full(len(price), 1e6)]
+    for column in columns:
+        column[list(holes)] = np.nan
+    at = 1_105_108_200_000_000 + MINUTE * np.arange(1, len(price) + 1)
+    return Bars(("A",), at, *(column[:, None] for column in columns), "raw")
+
+
+@pytest.mark.parametrize("holes", [(), (1_100,), (1_150,), (1_100, 1_150)])
+def test_a_spike_beside_a_missing_bar_halts_the_book(holes):
+    """Its stretch has no range: what lies within must be looked at."""
+    rise = 100 * 1.002 ** np.arange(300) * (1 + 0.001 * np.random.default_rng(0).normal(size=300))
+    price = np.concatenate([np.full(800, 100.0), rise, np.full(N - 1_100, rise[-1] * 0.998)])
+    price[1_140:1_144] = rise[-1] * 1.3
+    price[1_200:] = rise[-1] * 0.95
+    policy = Policy(sizing=BIG, risk=RiskPolicy(drawdown_pct=15.0))
+    run = ran(around(price, holes), policy, N)
+    assert contents(run) == contents(ran(around(price, holes), policy, 1))
+    assert int(run.book["halts"][0]) == 1
+
+
+def test_a_rise_is_no_drawdown():
+    """However far it goes: the lowest equity came before the highest."""
+    price = 100 * 1.0008 ** np.arange(N)
+    policy = Policy(sizing=BIG, risk=RiskPolicy(drawdown_pct=1.0))
+    run = ran(around(price), policy, N)
+    assert contents(run) == contents(ran(around(price), policy, 1))
+    assert int(run.book["fills"][0]) > 0 and int(run.book["halts"][0]) == 0
+
+
 def test_the_walks_have_trades_and_halts_and_both_sides():
     """Else nothing would be shown by the test above."""
     policy = Policy(consensus=LENIENT, risk=LIMITS["tight"], sizing=SizingPolicy(stop_pct=6.0))

@@ -13,10 +13,10 @@ from argo_alpine import opinions as module
 from argo_alpine.backtest import actions_of, backtest, prepared, ratios_of
 from argo_alpine.bars import Bars, between, each, load, sample_actions
 from argo_alpine.blocks import BLOCK
-from argo_alpine.domain import compiled, numbers
+from argo_alpine.domain import InvalidData, compiled, numbers
 from argo_alpine.engine import Policy
 from argo_alpine.fills import FillPolicy
-from argo_alpine.handover import announced
+from argo_alpine.handover import announced, helper
 from argo_alpine.indicators import fold, fresh, rescale
 from argo_alpine.opinions import AHEAD, finished, opinions, prices_of, recorded
 from argo_alpine.stretches import until
@@ -114,6 +114,30 @@ def test_a_reader_that_fails_is_heard(monkeypatch):
         asked(minutes(AHEAD + 1), Policy())
     with pytest.raises(MemoryError, match="no room"):
         backtest(minutes(AHEAD + 1), Policy())
+
+
+def test_who_gives_up_frees_the_helper(monkeypatch):
+    real = module.read_on
+
+    def interrupted(n, is_helper, here, gone, r):
+        if not is_helper:
+            raise KeyboardInterrupt
+        return real(n, is_helper, here, gone, r)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "read_on", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            asked(minutes(AHEAD + 1), Policy())
+    assert helper().submit(lambda: 7).result(10) == 7  # nothing spins before it
+    assert asked(minutes(AHEAD + 1), Policy())[1] == AHEAD + 1
+
+
+def test_a_room_of_other_bars_is_refused():
+    ready, other = prepared(minutes(600)), prepared(minutes(300))
+    with pytest.raises(InvalidData, match="must be for 300 bars of 1 symbols"):
+        other.run(Policy(), FillPolicy(), room=ready.room())
+    with pytest.raises(InvalidData, match="for a log or none"):
+        ready.run(Policy(), FillPolicy(), keep_log=True, room=ready.room())
 
 
 def after_a_fork(bars, queue):
