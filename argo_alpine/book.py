@@ -138,7 +138,7 @@ def blank_run(n_bars: int, n_symbols: int, cash: float, n_actions: int, keep_log
     book["cash"] = cash
     log = np.zeros((n_bars if keep_log else 0, n_symbols), LOG)
     log["why"] = SILENT_BAR
-    most = 4 * n_bars * n_symbols + n_actions
+    cells = n_bars * n_symbols  # out at the open, twice where volume is short; out during the bar
     room: dict[str, Any] = {name: np.empty(n_bars) for name in ("equity", "gross")}
     room |= {name: np.zeros(n_symbols) for name in ("amounts", "marks", "prices")}
     room |= {name: np.zeros(n_symbols, np.int64) for name in ("waiting", "answers", "queue")}
@@ -150,8 +150,8 @@ def blank_run(n_bars: int, n_symbols: int, cash: float, n_actions: int, keep_log
         sides=np.empty((n_symbols, n_bars), np.int8),
         nearest=np.empty((2, n_bars if n_symbols == 1 else 0), np.int32),
         log=log,
-        fills=np.empty(most, FILL),
-        trades=np.empty(most, TRADE),
+        fills=np.empty(4 * cells + n_actions, FILL),
+        trades=np.empty(3 * cells + n_actions, TRADE),
         halts=np.empty(3 * n_bars, np.int64),
         whys=np.zeros(len(WHY), np.int64),
         refused=np.zeros(len(REASONS) + 1, np.int64),
