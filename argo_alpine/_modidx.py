@@ -346,6 +346,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
             'argo_alpine.opinions': { 'argo_alpine.opinions.Desk': ('opinions.html#desk', 'argo_alpine/opinions.py'),
                                       'argo_alpine.opinions.Opinions': ('opinions.html#opinions', 'argo_alpine/opinions.py'),
                                       'argo_alpine.opinions.Prices': ('opinions.html#prices', 'argo_alpine/opinions.py'),
+                                      'argo_alpine.opinions.Prices.is_series': ( 'opinions.html#prices.is_series',
+                                                                                 'argo_alpine/opinions.py'),
                                       'argo_alpine.opinions.Reader': ('opinions.html#reader', 'argo_alpine/opinions.py'),
                                       'argo_alpine.opinions.blank_desk': ('opinions.html#blank_desk', 'argo_alpine/opinions.py'),
                                       'argo_alpine.opinions.blank_opinions': ('opinions.html#blank_opinions', 'argo_alpine/opinions.py'),
@@ -712,8 +714,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                           'argo_alpine.walk_forward.k_folds': ('walk_forward.html#k_folds', 'argo_alpine/walk_forward.py'),
                                           'argo_alpine.walk_forward.outcomes': ( 'walk_forward.html#outcomes',
                                                                                  'argo_alpine/walk_forward.py'),
-                                          'argo_alpine.walk_forward.outcomes_of': ( 'walk_forward.html#outcomes_of',
-                                                                                    'argo_alpine/walk_forward.py'),
                                           'argo_alpine.walk_forward.peak': ('walk_forward.html#peak', 'argo_alpine/walk_forward.py'),
                                           'argo_alpine.walk_forward.purged': ('walk_forward.html#purged', 'argo_alpine/walk_forward.py'),
                                           'argo_alpine.walk_forward.scored': ('walk_forward.html#scored', 'argo_alpine/walk_forward.py'),
@@ -725,5 +725,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                      'argo_alpine/walk_forward.py'),
                                           'argo_alpine.walk_forward.walk_page': ( 'walk_forward.html#walk_page',
                                                                                   'argo_alpine/walk_forward.py'),
-                                          'argo_alpine.walk_forward.without': ( 'walk_forward.html#without',
-                                                                                'argo_alpine/walk_forward.py')}}}
+                                          'argo_alpine.walk_forward.without': ('walk_forward.html#without', 'argo_alpine/walk_forward.py'),
+                                          'argo_alpine.walk_forward.work_off': ( 'walk_forward.html#work_off',
+                                                                                 'argo_alpine/walk_forward.py')}}}

@@ -48,6 +48,11 @@ class Prices(NamedTuple):
     ratios: Floats  # new shares per old one from this bar on, 1.0 without a split; or empty
     is_whole: bool = False  # surely no bar is missing
 
+    @property
+    def is_series(self) -> bool:
+        "Whether these are the bars of one symbol, to be read as they stand."
+        return self.is_whole and self.close.shape[1] == 1 and len(self.ratios) == 0
+
 
 class Opinions(NamedTuple):
     "What the sources say at each close, weighed but not yet judged, (n_symbols, n_bars) each."
@@ -103,11 +108,10 @@ class Desk(NamedTuple):
 def blank_desk(prices: Prices) -> Desk:
     "Room for one thread; a single symbol without holes stays where it is."
     (n, m), none = prices.close.shape, np.empty(0, np.int64)
-    is_single = m == 1 and prices.is_whole and len(prices.ratios) == 0
     columns = (prices.high, prices.low, prices.close, prices.volume)
-    at_hand = [c[:, 0] if is_single else np.empty(0) for c in columns]
+    at_hand = [c[:, 0] if prices.is_series else np.empty(0) for c in columns]
     most = n + 1  # a last hole is written behind all
-    size = 0 if is_single else max(1, min(m, SHELF, ON_SHELF // most))
+    size = 0 if prices.is_series else max(1, min(m, SHELF, ON_SHELF // most))
     shelf, places = np.empty((4, size, most)), np.empty((size, most), np.int64)
     votes = np.zeros((2, len(SOURCES), BLOCK), np.int64)
     block, windows = np.empty((len(Columns._fields), BLOCK)), np.empty((4, BLOCK + RING))
@@ -448,8 +452,8 @@ def opinions(
 ) -> tuple[Opinions, Progress]:  # which may go on while they are used
     "What the sources say at each close."
     n, m = prices.close.shape
-    is_single = m == 1 and prices.is_whole and len(prices.ratios) == 0
-    is_ahead = is_single and n > AHEAD and threads > 1 and len(said) == 0 and not keep_votes
+    is_ahead = prices.is_series and n > AHEAD and threads > 1
+    is_ahead = is_ahead and len(said) == 0 and not keep_votes
     out = blank_opinions(n, m, keep_votes, policy, start, is_ahead)
     if is_ahead:
         return out, reading_ahead(reader(prices, said, policy, out), n)

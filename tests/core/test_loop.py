@@ -41,14 +41,15 @@ def a_walk(seed: int, step: int) -> Bars:
     return Bars(("A",), at, *columns, "raw")
 
 
-def ran(bars: Bars, policy: Policy, step: int) -> Run:
+def ran(bars: Bars, policy: Policy, step: int, ranges: np.ndarray | None = None) -> Run:
     """The run of a policy, `step` bars at a time: a single one is never passed."""
     ready, costs = prepared(bars), FillPolicy(borrow_pct=8.0)
     told, rules = ready.opinions(policy, keep_votes=True), rules_of(bars.symbols, policy, costs)
     run, now = blank_run(N, 1, 1e5, 0, True), UNMARKED
     hear(0, N, told, run, rules)
     for t in range(0, N, step):
-        market = ready.market._replace(atr=told.atr)
+        known = ready.market.ranges if ranges is None else ranges
+        market = ready.market._replace(atr=told.atr, ranges=known)
         now = loop(t, min(t + step, N), now, told, market, run, rules)
     log_votes(0, told, run, rules)
     return run
@@ -109,6 +110,15 @@ def test_a_rise_is_no_drawdown():
     run = ran(around(price), policy, N)
     assert contents(run) == contents(ran(around(price), policy, 1))
     assert int(run.book["fills"][0]) > 0 and int(run.book["halts"][0]) == 0
+
+
+def test_a_range_that_is_too_narrow_is_noticed():
+    """Positive control: a stretch that claims that its price stood still hides stops."""
+    bars, policy = a_walk(0, MINUTE), Policy(consensus=LENIENT, sizing=SizingPolicy(stop_pct=1.0))
+    still = np.repeat(bars.close[::64], 2, axis=1)
+    whole = contents(ran(bars, policy, 1))
+    assert contents(ran(bars, policy, N)) == whole
+    assert contents(ran(bars, policy, N, still)) != whole
 
 
 def test_the_walks_have_trades_and_halts_and_both_sides():

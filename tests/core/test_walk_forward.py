@@ -340,3 +340,20 @@ def test_windows_that_make_no_sense_are_refused_by_name(wrong):
 def test_a_start_beyond_the_data_is_refused():
     with pytest.raises(InvalidData, match="leave 0"):
         walk_forward(STOCKS, GRID, WINDOWS, start=date(2030, 1, 1))
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_run_that_fails_stops_the_others(monkeypatch, workers):
+    real, begun = walking.performed, []
+
+    def broken(*given):
+        begun.append(given)
+        if len(begun) == 3:
+            raise MemoryError("no room")
+        return real(*given)
+
+    monkeypatch.setattr(walking, "performed", broken)
+    course = course_of(load(["MSFT"], last=date(2004, 12, 31)), date(2003, 1, 2))
+    with pytest.raises(MemoryError, match="no room"):
+        walking.outcomes(course, [Candidate()] * 200, workers)
+    assert 3 <= len(begun) < 100
