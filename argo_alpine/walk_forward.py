@@ -11,7 +11,7 @@ __all__ = ['MEASURES', 'Runner', 'Tick', 'BATCH', 'Chooser', 'Outcome', 'judged'
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from html import escape
@@ -137,11 +137,11 @@ def outcomes(course: Course, candidates: Sequence[Candidate], workers: int = 1) 
             work = iter(members), stages, candidates, told, found
             running = [pool.submit(work_off, *work) for _ in range(min(workers, len(members)))]
             try:
-                for thread in running:
-                    thread.result()
-            except BaseException:  # Ctrl+C, or a run that failed: the others need not go on
-                members.clear()
-                raise
+                wait(running, return_when=FIRST_EXCEPTION)
+            finally:
+                members.clear()  # after Ctrl+C or a run that failed, nobody begins another
+            for thread in running:
+                thread.result()
     return [found[i] for i in range(len(candidates))]
 
 # %% ../nbs/34_walk_forward.ipynb #9a2c51e1
