@@ -45,7 +45,9 @@ def wilder(previous: float, value: float, count: int, period: int) -> float:
 @compiled
 def rsi(gain: float, loss: float) -> float:
     "Relative strength from the average gain and loss, 0 to 100; 50 when nothing moved."
-    return 100.0 * gain / (gain + loss) if gain + loss > 0 else 50.0
+    moved = gain + loss
+    strength = 100.0 * gain / moved
+    return strength if moved > 0 else 50.0
 
 # %% ../nbs/10_indicators.ipynb #4be36496
 @compiled
@@ -83,7 +85,8 @@ def highest(
 @compiled
 def flow(high: float, low: float, close: float, volume: float) -> float:
     "Volume signed by where the bar closed. *Source*: Marc Chaikin's money flow volume."
-    return volume * ((close - low) - (high - close)) / (high - low) if high > low else 0.0
+    signed = volume * ((close - low) - (high - close)) / (high - low)
+    return signed if high > low else 0.0
 
 # %% ../nbs/10_indicators.ipynb #bf67e670
 @dataclass(frozen=True, slots=True)
@@ -184,7 +187,8 @@ def fold_range(state: Numbers, rings: Floats, high: float, low: float, periods: 
 @compiled
 def share_of(money: float, volume: float) -> float:
     "Money flow as a share of volume, -1 to 1; 0 where nothing was traded."
-    return min(max(money / volume, -1.0), 1.0) if volume > 0 else 0.0
+    share = min(max(money / volume, -1.0), 1.0)
+    return share if volume > 0 else 0.0
 
 
 @compiled

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from .bars import Bars
 from argo_alpine.blocks import (
     BLOCK,
+    ROW,
     Columns,
     Periods,
     Series,
@@ -32,7 +33,7 @@ from argo_alpine.blocks import (
 from .consensus import ballot, elect, obstacle
 from .domain import Floats, Ints, Numbers, Reading, compiled, numbers
 from .engine import Policy
-from .handover import Progress, announce, announced, helper
+from .handover import Progress, announce, announced, ask_helper, processors
 from .indicators import RING, STATE, rescale_kept
 from .sessions import microseconds
 from .votes import SOURCES, alpha_vantage_score, heard, lean, massive_score, surety
@@ -98,10 +99,10 @@ class Desk(NamedTuple):
     shelf: Floats  # (4, n_shelf, n_bars) columns of several symbols; or empty
     places: Ints  # (n_shelf, n_bars) their rows
     counts: Ints  # (n_shelf,) their bars
-    block: Floats  # (n_columns, BLOCK) for `Columns`
+    block: Floats  # (n_columns, ROW) for `Columns`
     windows: Floats  # (4, BLOCK + RING) to find channels in
-    scores: Floats  # (2, BLOCK) of Massive and Alpha Vantage
-    sides: Ints  # (n_sources, BLOCK) votes
+    scores: Floats  # (2, ROW) of Massive and Alpha Vantage
+    sides: Ints  # (n_sources, ROW) votes
     sures: Ints  # likewise, hundredths of a percent
 
 
@@ -113,9 +114,9 @@ def blank_desk(prices: Prices) -> Desk:
     most = n + 1  # a last hole is written behind all
     size = 0 if prices.is_series else max(1, min(m, SHELF, ON_SHELF // most))
     shelf, places = np.empty((4, size, most)), np.empty((size, most), np.int64)
-    votes = np.zeros((2, len(SOURCES), BLOCK), np.int64)
-    block, windows = np.empty((len(Columns._fields), BLOCK)), np.empty((4, BLOCK + RING))
-    counts, scores = np.full(max(size, 1), n), np.empty((2, BLOCK))
+    votes = np.zeros((2, len(SOURCES), ROW), np.int64)
+    block, windows = np.empty((len(Columns._fields), ROW)), np.empty((4, BLOCK + RING))
+    counts, scores = np.full(max(size, 1), n), np.empty((2, ROW))
     series = Series(at_hand[0], at_hand[1], at_hand[2], at_hand[3], np.empty(most))
     return Desk(series, none, shelf, places, counts, block, windows, scores, *votes)
 
@@ -418,7 +419,7 @@ def reading_ahead(r: Reader, n: int) -> Progress:
     "Read all bars on another thread; until it is awake, on this one."
     here, gone = np.zeros(1, np.int64), np.zeros(1, np.int64)
     try:
-        progress = Progress(r.read, helper().submit(read_on, n, True, here, gone, r))
+        progress = Progress(r.read, ask_helper(read_on, n, True, here, gone, r))
         read_on(n, False, here, gone, r)
     except BaseException:  # the helper would wait for ever for who will not come
         gone[0] = GAVE_UP
@@ -452,7 +453,8 @@ def opinions(
 ) -> tuple[Opinions, Progress]:  # which may go on while they are used
     "What the sources say at each close."
     n, m = prices.close.shape
-    is_ahead = prices.is_series and n > AHEAD and threads > 1
+    threads = min(threads, len(processors())) if prices.close.size > AHEAD else 1
+    is_ahead = prices.is_series and threads > 1
     is_ahead = is_ahead and len(said) == 0 and not keep_votes
     out = blank_opinions(n, m, keep_votes, policy, start, is_ahead)
     if is_ahead:

@@ -51,7 +51,8 @@ class VotePolicy:
 @compiled
 def conviction(value: float, full: float) -> float:
     "A value as a share of a fully convincing one, cut to -1..1; NaN stays NaN."
-    return min(max(value * (1.0 / full), -1.0), 1.0) if value == value else np.nan
+    share = min(max(value * (1.0 / full), -1.0), 1.0)
+    return share if value == value else np.nan
 
 # %% ../nbs/11_votes.ipynb #674bc8a1
 @compiled
@@ -70,19 +71,21 @@ def surety(score: float) -> int:
 @compiled
 def massive_parts(seen: Numbers, knobs: Numbers) -> tuple[float, float, float]:
     "Trend, breakout and flow, each -1 to 1."
-    trend = conviction(seen.close - seen.sma, knobs.trend_atrs * seen.atr) if seen.atr > 0 else 0.0
-    span = seen.high - seen.low
-    breakout = 2.0 * (seen.close - seen.low) / span - 1.0 if span > 0 else 0.0
-    return trend, breakout, seen.flow
+    trend, span = (
+        conviction(seen.close - seen.sma, knobs.trend_atrs * seen.atr),
+        seen.high - seen.low,
+    )
+    breakout = 2.0 * (seen.close - seen.low) / span - 1.0
+    return trend if seen.atr > 0 else 0.0, breakout if span > 0 else 0.0, seen.flow
 
 
 @compiled
 def massive_score(seen: Numbers, knobs: Numbers) -> float:
     "The score of price action; NaN until every input is warm."
-    if not (seen.sma + seen.atr + seen.high + seen.low + seen.flow < np.inf):
-        return np.nan
     trend, breakout, flow = massive_parts(seen, knobs)
-    return 0.5 * trend + 0.3 * breakout + 0.2 * flow
+    score = 0.5 * trend + 0.3 * breakout + 0.2 * flow
+    is_warm = seen.sma + seen.atr + seen.high + seen.low + seen.flow < np.inf
+    return score if is_warm else np.nan
 
 # %% ../nbs/11_votes.ipynb #4656dd6e
 @compiled
@@ -106,10 +109,10 @@ def alpha_vantage_parts(seen: Numbers, knobs: Numbers) -> tuple[float, float, fl
 @compiled
 def alpha_vantage_score(seen: Numbers, knobs: Numbers) -> float:
     "The score of the vendor's indicators; NaN until every input is warm."
-    if not (seen.rsi + abs(seen.macd) + seen.ema + seen.sma < np.inf and seen.sma > 0):
-        return np.nan
     strength, momentum, averages = alpha_vantage_parts(seen, knobs)
-    return 0.4 * strength + 0.3 * momentum + 0.3 * averages
+    score = 0.4 * strength + 0.3 * momentum + 0.3 * averages
+    is_warm = (seen.rsi + abs(seen.macd) + seen.ema + seen.sma < np.inf) & (seen.sma > 0)
+    return score if is_warm else np.nan
 
 # %% ../nbs/11_votes.ipynb #99f64b8f
 def mood(
