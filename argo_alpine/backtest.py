@@ -53,7 +53,7 @@ from argo_alpine.opinions import (
     weigh_ahead,
     weighed,
 )
-from .quiet import note_nearest, ranges_of
+from .quiet import HELD, ranges_of
 from .results import Backtest
 
 _all_ = ["Backtest"]
@@ -164,8 +164,7 @@ def hear(first: int, last: int, told: Opinions, run: Run, rules: Rules) -> None:
         run.whys[1] += none[0]
         run.whys[2] += none[1]
         run.whys[3] += none[2]
-    if run.nearest.shape[1] > 0:
-        note_nearest(first, last, run)
+        run.whys[HELD] += none[3]  # until one is reflected on
 
 
 PART = 1_024  # bars, at least, that are heard at once; fewer only at the end
@@ -295,7 +294,7 @@ def prepared(
     market = Market(*clock, *columns, ratios_of(bars, falls), falls, *given)
     if len(bars.symbols) == 1 and targets is None:
         ranges = bars.once("ranges", lambda: ranges_of(bars.low[:, 0], bars.high[:, 0]))
-        market = market._replace(ranges=ranges)
+        market = market._replace(ranges=ranges, closes=bars.close[:, 0])
     return Prepared(bars, first_bar(bars, start), market, tuple(readings))
 
 # %% ../nbs/31_backtest.ipynb #ee52ac4a

@@ -54,7 +54,7 @@ from argo_alpine.queue import (
     whose,
     wish,
 )
-from .quiet import coast
+from .quiet import HELD, coast
 
 # %% ../nbs/29_loop.ipynb #c42c25c2
 @compiled
@@ -262,6 +262,7 @@ def reflect_on(t: int, s: int, told: Opinions, market: Market, run: Run) -> None
     "What becomes of a consensus: one worth acting on becomes a wish."
     side = run.sides[s, t]
     why = outcome(side, 0, market.atr[s, t] > 0, run.slots[s].quantity)
+    run.whys[HELD] -= 1  # so all were counted beforehand
     run.whys[why] += 1
     if why == 0:
         wish(s, side, belief(told.pooled[s, t], told.spoken[s, t]), run)

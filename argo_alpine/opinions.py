@@ -505,9 +505,9 @@ def elect_all(
     threshold: int,  # hundredths of a percent
     quorum: int,
     sides: NDArray[np.int8],  # written: 1 LONG, -1 SHORT, 0 neutral
-) -> tuple[int, int, int]:  # how often silent, below the quorum, below the threshold
+) -> tuple[int, int, int, int]:  # how often silent, below quorum, below threshold, carried
     "The side of every election."
-    silent = few = unsure = 0
+    silent = few = unsure = carried = 0
     for i in range(len(pooled)):
         side = elect(pooled[i], spoken[i], 10_000, threshold, quorum)
         is_few = (spoken[i] > 0) & (spoken[i] * 10_000 < quorum * 10_000)
@@ -515,7 +515,8 @@ def elect_all(
         silent += spoken[i] == 0
         few += is_few
         unsure += (spoken[i] > 0) & (side == 0) & (is_few == 0)
-    return silent, few, unsure
+        carried += side != 0
+    return silent, few, unsure, carried
 
 
 @compiled
