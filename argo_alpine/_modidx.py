@@ -487,7 +487,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                    'argo_alpine.quiet.ranges_of': ('quiet.html#ranges_of', 'argo_alpine/quiet.py'),
                                    'argo_alpine.quiet.speaks_at': ('quiet.html#speaks_at', 'argo_alpine/quiet.py'),
                                    'argo_alpine.quiet.value_bars': ('quiet.html#value_bars', 'argo_alpine/quiet.py'),
-                                   'argo_alpine.quiet.value_safely': ('quiet.html#value_safely', 'argo_alpine/quiet.py')},
+                                   'argo_alpine.quiet.watch_bars': ('quiet.html#watch_bars', 'argo_alpine/quiet.py')},
             'argo_alpine.results': { 'argo_alpine.results.Backtest': ('results.html#backtest', 'argo_alpine/results.py'),
                                      'argo_alpine.results.Backtest._repr_html_': ( 'results.html#backtest._repr_html_',
                                                                                    'argo_alpine/results.py'),

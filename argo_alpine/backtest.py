@@ -160,11 +160,10 @@ def hear(first: int, last: int, told: Opinions, run: Run, rules: Rules) -> None:
         weigh_ahead(first, last, told)
     for s in range(len(run.slots)):
         pooled, spoken = told.pooled[s, first:last], told.spoken[s, first:last]
-        none = elect_all(pooled, spoken, rules.threshold, rules.quorum, run.sides[s, first:last])
-        run.whys[1] += none[0]
-        run.whys[2] += none[1]
-        run.whys[3] += none[2]
-        run.whys[HELD] += none[3]  # until one is reflected on
+        found = elect_all(pooled, spoken, rules.threshold, rules.quorum, run.sides[s, first:last])
+        for why in range(1, 4):  # the obstacles
+            run.whys[why] += found[why - 1]
+        run.whys[HELD] += found[3]  # carried, until `reflect_on` knows better
 
 
 PART = 1_024  # bars, at least, that are heard at once; fewer only at the end

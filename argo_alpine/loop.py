@@ -262,7 +262,7 @@ def reflect_on(t: int, s: int, told: Opinions, market: Market, run: Run) -> None
     "What becomes of a consensus: one worth acting on becomes a wish."
     side = run.sides[s, t]
     why = outcome(side, 0, market.atr[s, t] > 0, run.slots[s].quantity)
-    run.whys[HELD] -= 1  # so all were counted beforehand
+    run.whys[HELD] -= 1  # as which `hear` has counted it
     run.whys[why] += 1
     if why == 0:
         wish(s, side, belief(told.pooled[s, t], told.spoken[s, t]), run)

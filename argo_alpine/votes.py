@@ -71,10 +71,8 @@ def surety(score: float) -> int:
 @compiled
 def massive_parts(seen: Numbers, knobs: Numbers) -> tuple[float, float, float]:
     "Trend, breakout and flow, each -1 to 1."
-    trend, span = (
-        conviction(seen.close - seen.sma, knobs.trend_atrs * seen.atr),
-        seen.high - seen.low,
-    )
+    trend = conviction(seen.close - seen.sma, knobs.trend_atrs * seen.atr)
+    span = seen.high - seen.low
     breakout = 2.0 * (seen.close - seen.low) / span - 1.0
     return trend if seen.atr > 0 else 0.0, breakout if span > 0 else 0.0, seen.flow
 
