@@ -15,6 +15,7 @@ from datetime import date
 import numpy as np
 from numpy.typing import NDArray
 
+from .ballots import elect_all, obstacles
 from .bars import Action, Bars, each
 from argo_alpine.book import (
     ACTION,
@@ -44,9 +45,7 @@ from .handover import LOOKS, Progress, announced
 from .loop import loop
 from argo_alpine.opinions import (
     Opinions,
-    elect_all,
     finished,
-    obstacles,
     opinions,
     prices_of,
     recorded,
@@ -158,15 +157,15 @@ def hear(first: int, last: int, told: Opinions, run: Run, rules: Rules) -> None:
     "The side of every consensus on some bars, and how often there is none."
     if told.scores.shape[1] > 0:
         weigh_ahead(first, last, told)
-    for s in range(len(run.slots)):
-        pooled, spoken = told.pooled[s, first:last], told.spoken[s, first:last]
-        found = elect_all(pooled, spoken, rules.threshold, rules.quorum, run.sides[s, first:last])
-        for why in range(1, 4):  # the obstacles
-            run.whys[why] += found[why - 1]
-        run.whys[HELD] += found[3]  # carried, until `reflect_on` knows better
+    a, b = first * len(run.slots), last * len(run.slots)
+    pooled, spoken, sides = told.pooled[a:b], told.spoken[a:b], run.sides[a:b]
+    found = elect_all(pooled, spoken, rules.threshold, rules.quorum, sides)
+    for why in range(1, 4):  # the obstacles
+        run.whys[why] += found[why - 1]
+    run.whys[HELD] += found[3]  # carried, until `reflect_on` knows better
 
 
-PART = 1_024  # bars, at least, that are heard at once; fewer only at the end
+PART = 1_024  # bars of all symbols, at least, that are heard at once; fewer only at the end
 
 
 @compiled
@@ -181,10 +180,10 @@ def follow(
     rules: Rules,
 ) -> tuple[int, Marks]:  # the first bar that is left
     "Go through the bars that are read; wait for others, but not for ever."
-    looks = 0
+    looks, part = 0, max(1, PART // len(run.slots))
     while first < n and looks < LOOKS:
         last, looks = announced(read), looks + 1
-        if last - first >= min(PART, n - first):
+        if last - first >= min(part, n - first):
             if len(market.targets) == 0:
                 hear(first, last, told, run, rules)
             now, first, looks = loop(first, last, now, told, market, run, rules), last, 0
@@ -193,16 +192,13 @@ def follow(
 # %% ../nbs/31_backtest.ipynb #f2a4c7d8
 def log_votes(first: int, told: Opinions, run: Run, rules: Rules) -> None:
     "Write down the votes and the consensus on each bar, and why it carried nobody."
-    part, whys = slice(first, None), np.empty(len(run.log) - first, np.int64)
-    for s in range(len(run.slots)):
-        pooled, spoken, sides = told.pooled[s, part], told.spoken[s, part], run.sides[s, part]
-        obstacles(spoken, sides, rules.quorum, whys)
-        rows = run.log[part, s]
-        rows["directions"] = told.directions[s, part]
-        rows["confidences"] = told.confidences[s, part]
-        rows["side"], rows["turnout"] = sides, np.maximum(spoken, 0)
-        rows["why"] = np.where(sides != 0, rows["why"], whys)
-        rows["confidence"] = beliefs(pooled, spoken)
+    pooled, spoken, rows = told.pooled[first:], told.spoken[first:], run.log[first:]
+    sides, whys = run.sides.reshape(told.pooled.shape)[first:], np.empty(spoken.shape, np.int64)
+    obstacles(spoken.reshape(-1), sides.reshape(-1), rules.quorum, whys.reshape(-1))
+    rows["directions"], rows["confidences"] = told.directions[first:], told.confidences[first:]
+    rows["side"], rows["turnout"] = sides, np.maximum(spoken, 0)
+    rows["why"] = np.where(sides != 0, rows["why"], whys)
+    rows["confidence"] = beliefs(pooled, spoken)
 
 
 def beliefs(pooled: NDArray[np.int32], spoken: NDArray[np.int16]) -> NDArray[np.int64]:
@@ -262,14 +258,14 @@ class Prepared(Ready):
         else:
             told, progress = told or self.opinions(policy, keep_log), Progress(np.array([n]))
         market, now, first = self.market._replace(atr=told.atr), UNMARKED, self.first
-        if room and (room.sides.shape, len(room.log)) != ((m, n), n if keep_log else 0):
+        if room and (len(room.slots), len(room.equity), len(room.log)) != (m, n, n * keep_log):
             raise InvalidData(
                 f"the room must be for {n} bars of {m} symbols, and for a log or none"
             )
         run = cleared(room or self.room(keep_log), cash)
-        rules = rules_of(self.bars.symbols, policy, costs)
+        rules, heard = rules_of(self.bars.symbols, policy, costs), told.in_cells()
         while first < n:
-            first, now = follow(first, n, now, progress.read, told, market, run, rules)
+            first, now = follow(first, n, now, progress.read, heard, market, run, rules)
             progress.check()
         told = weighed(told, self.first)
         if len(run.log) and len(market.targets) == 0:

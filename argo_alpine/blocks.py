@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['BLOCK', 'ROW', 'GROWN', 'Series', 'Columns', 'rows_of', 'Periods', 'bounded', 'plain_periods', 'ago', 'Closes',
            'next_closes', 'Moves', 'next_moves', 'fold_averages', 'widen', 'fold_channel', 'hush', 'hush_block',
-           'fold_block', 'Seen', 'seen_of', 'rescale_series']
+           'fold_block', 'Seen', 'seen_of']
 
 # %% ../nbs/12_blocks.ipynb #ceb79643
 from typing import NamedTuple
@@ -264,12 +264,3 @@ def seen_of(
     strength = rsi(gain, loss) if gain == gain else np.nan
     share = share_of(money, volume) if money == money else np.nan
     return Seen(close, total / p.sma, average, strength, macd, atr, high, low, share)
-
-# %% ../nbs/12_blocks.ipynb #8df87c32
-@compiled
-def rescale_series(bars: Series, first: int, ratio: float) -> None:
-    "The bars before `first` that a window can still reach, in new shares."
-    for t in range(max(0, first - RING), first):
-        bars.high[t], bars.low[t] = bars.high[t] / ratio, bars.low[t] / ratio
-        bars.close[t], bars.volume[t] = bars.close[t] / ratio, bars.volume[t] * ratio
-        bars.money[t] *= ratio

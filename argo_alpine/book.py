@@ -37,7 +37,7 @@ class Market(NamedTuple):
     low: Floats
     close: Floats
     volume: Floats
-    atr: Floats  # (n_symbols, n_bars) at each close; NaN: not known yet
+    atr: Floats  # at each close; NaN: not known yet
     ratios: Floats  # new shares per old one from this bar on, 1.0 without a split; or empty
     actions: NDArray[np.void]  # (n_actions,) ACTION, in the order of their bars
     targets: Floats  # given directions instead of votes: 1, -1, 0 flat, NaN no opinion; or empty
@@ -116,7 +116,7 @@ class Run(NamedTuple):
     amounts: Floats  # (n_symbols,) of them, signed
     marks: Floats  # (n_symbols,) their last prices
     seen: NDArray[np.void]  # (1,) what risk sees
-    sides: NDArray[np.int8]  # (n_symbols, n_bars) of every consensus
+    sides: NDArray[np.int8]  # (n_bars * n_symbols,) of every consensus, bar after bar
     waiting: Ints  # (n_symbols,) turns of those who wait, in any order; the first `book.waiting`
     answers: Ints  # (n_symbols,) why each of them is refused, as far as they were asked
     prices: Floats  # (n_symbols,) the most one share may cost each of them
@@ -146,7 +146,7 @@ def blank_run(n_bars: int, n_symbols: int, cash: float, n_actions: int, keep_log
         slots=np.zeros(n_symbols, SLOT),
         held=np.zeros(n_symbols, np.uint32),
         seen=seen,
-        sides=np.empty((n_symbols, n_bars), np.int8),
+        sides=np.empty(cells, np.int8),
         log=log,
         fills=np.empty(4 * cells + n_actions, FILL),
         trades=np.empty(3 * cells + n_actions, TRADE),
@@ -316,7 +316,7 @@ def atr_before(t: int, s: int, market: Market, run: Run) -> float:
     "The ATR as of the close before a bar, in the shares of the bar."
     if run.slots[s].atr_at == t + 1:
         return float(run.slots[s].atr)
-    return market.atr[s, t - 1] if t > 0 else np.nan
+    return market.atr[t - 1, s] if t > 0 else np.nan
 
 
 @compiled

@@ -141,7 +141,7 @@ def look_at(t: int, turn: int, market: Market, run: Run, rules: Rules) -> None:
     "Refill what risk sees of one wish, made at the close before."
     s, side = whose(turn), side_of(turn)
     seen, first, close = run.seen[0], market.open[t, s], market.close[t - 1, s]
-    stop, target = bracket(side, close, market.atr[s, t - 1], rules.sizing)
+    stop, target = bracket(side, close, market.atr[t - 1, s], rules.sizing)
     limit = entry_limit(side, close, rules.sizing)
     seen.side, seen.price = side, (first if first == first else last_close(t, s, market))
     seen.price_age = 0.0 if first == first else np.inf
@@ -180,7 +180,7 @@ def means_of(side: int, run: Run, rules: Rules) -> Pair:
 @compiled
 def size_of(t: int, turn: int, market: Market, rules: Rules) -> float:
     "What was wished at the close before, in percent of equity."
-    s, atr = whose(turn), market.atr[whose(turn), t - 1]
+    s, atr = whose(turn), market.atr[t - 1, whose(turn)]
     if len(market.targets) > 0:
         return float(market.sizes[t - 1, s]) if market.targets[t - 1, s] != 0 else 0.0
     return size_pct(confidence_of(turn), 100.0 * atr / market.close[t - 1, s], rules.sizing)

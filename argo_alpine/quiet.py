@@ -29,12 +29,12 @@ def ranges_of(low: Floats, high: Floats) -> Floats:  # (n_stretches, 2)
 @compiled
 def speaks_at(t: int, last: int, run: Run) -> int:
     "The first of some bars on which the sources ask a position, or none, for anything; or `last`."
-    quantity, part, found = run.slots[0].quantity, run.sides[0, t:last], False
+    quantity, part, found = run.slots[0].quantity, run.sides[t:last], False
     held = 0 if quantity == 0 else (1 if quantity > 0 else -1)
     for i in range(len(part)):  # without a way out, many at a time
         found |= (part[i] != 0) & (part[i] != held)
     for i in range(t, last if found else t):
-        if run.sides[0, i] != 0 and run.sides[0, i] != held:
+        if run.sides[i] != 0 and run.sides[i] != held:
             return i
     return last
 
@@ -175,7 +175,7 @@ HELD = WHY.index("held")
 def log_held(t: int, last: int, run: Run) -> None:
     "Note consensuses for what is held already, if the log is kept."
     for i in range(t, last if len(run.log) > 0 else t):
-        if run.sides[0, i] != 0:
+        if run.sides[i] != 0:
             run.log[i, 0].why = HELD
 
 

@@ -97,8 +97,8 @@ def sell(
     amounts: Floats,  # (n_held,) signed
     marks: Floats,  # (n_held,) last prices
     slots: NDArray[np.void],  # (n_symbols,) SLOT
-    atr: Floats,  # (n_symbols, n_bars)
-    volume: Floats,  # (n_bars, n_symbols)
+    atr: Floats,  # (n_bars, n_symbols)
+    volume: Floats,  # likewise
     ratios: Floats,  # likewise, or empty
     costs: Numbers,  # a `FillPolicy`
     profits: Floats,  # (n_held,) room for the profit of each
@@ -108,7 +108,7 @@ def sell(
     for i in range(len(held)):
         s, quantity, last = int(held[i]), amounts[i], marks[i]
         usual = usual_volume(volume, ratios, len(volume), s) if costs.impact > 0 else 0.0
-        price = market_price(last, -quantity, atr[s, -1], usual, costs)
+        price = market_price(last, -quantity, atr[-1, s], usual, costs)
         leaving = fee(quantity, price, costs)
         profits[i] = quantity * (price - slots[s].price) - leaving - slots[s].fees
         fees, value = fees + leaving, value + abs(quantity * price)
