@@ -24,8 +24,10 @@ from argo_alpine.book import (
     Marks,
     Rules,
     Run,
+    bars_that_fit,
     blank_run,
     cleared,
+    roomier,
     rules_of,
 )
 from argo_alpine.domain import (
@@ -179,11 +181,15 @@ def follow(
     run: Run,
     rules: Rules,
 ) -> tuple[int, Marks]:  # the first bar that is left
-    "Go through the bars that are read; wait for others, but not for ever."
+    "Go through the bars that are read, as far as there is room; wait, but not for ever."
     looks, part = 0, max(1, PART // len(run.slots))
     while first < n and looks < LOOKS:
         last, looks = announced(read), looks + 1
-        if last - first >= min(part, n - first):
+        fit = bars_that_fit(len(market.actions), run)
+        if fit < 1:
+            break
+        last = min(last, first + fit)
+        if last - first >= min(part, n - first, fit):
             if len(market.targets) == 0:
                 hear(first, last, told, run, rules)
             now, first, looks = loop(first, last, now, told, market, run, rules), last, 0
@@ -267,6 +273,7 @@ class Prepared(Ready):
         while first < n:
             first, now = follow(first, n, now, progress.read, heard, market, run, rules)
             progress.check()
+            run = roomier(len(market.actions), run)
         told = weighed(told, self.first)
         if len(run.log) and len(market.targets) == 0:
             log_votes(self.first, told, run, rules)

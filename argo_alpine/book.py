@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['NO_RANGES', 'NO_CLOSES', 'ACTION', 'BOOK', 'SLOT', 'FILL', 'TRADE', 'LOG', 'SILENT_BAR', 'TOO_SMALL', 'LEGS', 'SPLIT',
-           'ENTRY', 'WRITTEN_OVER', 'UNMARKED', 'Market', 'Rules', 'rules_of', 'Run', 'blank_run', 'cleared',
-           'list_one', 'strike_off', 'hold', 'note_fill', 'note_trade', 'close_part', 'book_fill', 'Marks', 'marked',
-           'mark', 'revalue', 'atr_before', 'restate', 'act_on', 'in_new_shares']
+           'ENTRY', 'FILLS', 'TRADES', 'HALTS', 'FIRST_CELLS', 'WRITTEN_OVER', 'UNMARKED', 'Market', 'Rules',
+           'rules_of', 'Run', 'blank_run', 'cleared', 'bars_that_fit', 'roomier', 'list_one', 'strike_off', 'hold',
+           'note_fill', 'note_trade', 'close_part', 'book_fill', 'Marks', 'marked', 'mark', 'revalue', 'atr_before',
+           'restate', 'act_on', 'in_new_shares']
 
 # %% ../nbs/27_book.ipynb #f2896530
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from .domain import Floats, Ints, Numbers, compiled, numbers, numeric_fields
 from .engine import WHY, Policy
 from .fills import FillPolicy
+from .memory import cut
 from .portfolio import marks, settle
 from .risk import REASONS, Snapshot, watch
 from .sizing import whole
@@ -105,6 +107,7 @@ SILENT_BAR = -1  # in the log: no bar here
 TOO_SMALL = 1 << len(REASONS)  # a refusal that sizing adds to those of risk
 LEGS = ("close", "stop", "target", "split", "entry")
 SPLIT, ENTRY = 3, 4
+FILLS, TRADES, HALTS = 4, 3, 3  # at most on one bar of a symbol; halts: of all together
 
 # %% ../nbs/27_book.ipynb #30bb5182
 class Run(NamedTuple):
@@ -124,21 +127,30 @@ class Run(NamedTuple):
     log: NDArray[np.void]  # (n_bars or 0, n_symbols) LOG
     fills: NDArray[np.void]  # as many as fit, FILL
     trades: NDArray[np.void]  # likewise, TRADE
-    halts: Ints  # (3 * n_bars,) when drawdown halted the book
+    halts: Ints  # likewise, when drawdown halted the book
     equity: Floats  # (n_bars,) at the close
     gross: Floats  # (n_bars,) at the close
     whys: Ints  # (len(WHY),) what became of consensuses
     refused: Ints  # (len(REASONS) + 1,) first reasons of refusals
 
 # %% ../nbs/27_book.ipynb #a83601ce
+FIRST_CELLS = 4_096  # bars of all symbols that there is room for at first, as eventful as can be
+
+
 def blank_run(n_bars: int, n_symbols: int, cash: float, n_actions: int, keep_log: bool) -> Run:
     "A run before its first bar."
     book, seen = np.zeros(1, BOOK), np.zeros(1, numeric_fields(Snapshot))
     book["cash"] = cash
     log = np.zeros((n_bars if keep_log else 0, n_symbols), LOG)
     log["why"] = SILENT_BAR
-    cells = n_bars * n_symbols  # out at the open, twice where volume is short; out during the bar
-    room: dict[str, Any] = {name: np.empty(n_bars) for name in ("equity", "gross")}
+    cells = n_bars * n_symbols
+    some = min(cells, FIRST_CELLS + cells // 16)
+    names = ("equity", "gross", "sides", "fills", "trades", "halts")
+    arrays = cut(
+        ((n_bars,), "f8"), ((n_bars,), "f8"), ((cells,), "i1"), ((FILLS * some + n_actions,), FILL),
+        ((TRADES * some + n_actions,), TRADE), ((HALTS * some,), "i8"),
+    )  # fmt: skip
+    room: dict[str, Any] = dict(zip(names, arrays, strict=True))
     room |= {name: np.zeros(n_symbols) for name in ("amounts", "marks", "prices")}
     room |= {name: np.zeros(n_symbols, np.int64) for name in ("waiting", "answers", "queue")}
     return Run(
@@ -146,18 +158,14 @@ def blank_run(n_bars: int, n_symbols: int, cash: float, n_actions: int, keep_log
         slots=np.zeros(n_symbols, SLOT),
         held=np.zeros(n_symbols, np.uint32),
         seen=seen,
-        sides=np.empty(cells, np.int8),
         log=log,
-        fills=np.empty(4 * cells + n_actions, FILL),
-        trades=np.empty(3 * cells + n_actions, TRADE),
-        halts=np.empty(3 * n_bars, np.int64),
         whys=np.zeros(len(WHY), np.int64),
         refused=np.zeros(len(REASONS) + 1, np.int64),
         **room,
     )
 
 
-WRITTEN_OVER = {"sides", "fills", "trades", "halts", "equity", "gross"}
+WRITTEN_OVER = {"equity", "gross", "sides", "fills", "trades", "halts"}
 
 
 def cleared(run: Run, cash: float) -> Run:
@@ -165,6 +173,28 @@ def cleared(run: Run, cash: float) -> Run:
     for name in set(Run._fields) - WRITTEN_OVER:
         getattr(run, name).view(np.uint8).fill(0)
     run.book["cash"], run.log["why"] = cash, SILENT_BAR
+    return run
+
+# %% ../nbs/27_book.ipynb #a5cb4362
+@compiled
+def bars_that_fit(n_actions: int, run: Run) -> int:
+    "For how many more bars there is room, whatever happens on them."
+    book, n = run.book[0], len(run.slots)
+    fills = (len(run.fills) - book.fills - n_actions) // (FILLS * n)
+    trades = (len(run.trades) - book.trades - n_actions) // (TRADES * n)
+    return int(min(fills, trades, (len(run.halts) - book.halts) // HALTS))
+
+
+def roomier(n_actions: int, run: Run) -> Run:
+    "The same run with more room, if no other bar fits."
+    while bars_that_fit(n_actions, run) < 1:
+        used, n = run.book[0], len(run.slots)
+        sizes = {"fills": FILLS * n, "trades": TRADES * n, "halts": HALTS}
+        for name, least in sizes.items():
+            table, count = getattr(run, name), int(used[name])
+            larger = np.empty(2 * len(table) + least, table.dtype)
+            larger[:count] = table[:count]
+            run = run._replace(**{name: larger})
     return run
 
 # %% ../nbs/27_book.ipynb #1d448699

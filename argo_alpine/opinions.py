@@ -29,6 +29,7 @@ from .domain import Floats, Ints, Numbers, Reading, compiled, numbers
 from .engine import Policy
 from .handover import Progress, announce, announced, ask_helper, processors
 from .indicators import RING, fold, fresh, rescale
+from .memory import cut
 from .rows import Rows, Table, blank_rows, columns_at, fold_row
 from .sessions import microseconds
 from .votes import SOURCES, alpha_vantage_score, heard, massive_score
@@ -97,7 +98,9 @@ class Desk(NamedTuple):
     windows: Floats  # (4, BLOCK + RING) to find its channels in; or empty
     block: Floats  # (n_columns, ROW) for its `Columns`; or empty
     rows: Rows  # of many symbols; or of none
-    states: NDArray[np.void]  # (n_odd,) of those that are odd, as from `fresh`; or of a single symbol
+    states: NDArray[
+        np.void
+    ]  # (n_odd,) of those that are odd, as from `fresh`; or of a single symbol
     rings: Floats  # likewise
     scores: Floats  # (2, n_cells) of Massive and Alpha Vantage, for cells read at once
     sides: Ints  # (n_sources, n_cells) votes
@@ -262,10 +265,12 @@ def blank_opinions(
     shape, votes = (n_bars, n_symbols), (n_bars if keep_votes else 0, n_symbols, len(SOURCES))
     known = policy or Policy()
     weights = np.array([known.consensus.weights.get(source, 0) for source in SOURCES])
+    pooled, spoken, atr, scores = cut(
+        (shape, "i4"), (shape, "i2"), (shape, "f8"), ((2, n_bars if is_ahead else 0), "f8")
+    )
     return Opinions(
-        np.empty(shape, np.int32), np.empty(shape, np.int16), np.empty(shape),
-        np.zeros(votes, np.int16), np.zeros(votes, np.int16), np.zeros(len(SOURCES) + 1, np.int64),
-        np.empty((2, n_bars if is_ahead else 0)), weights, float(known.votes.dead_band), start,
+        pooled, spoken, atr, np.zeros(votes, np.int16), np.zeros(votes, np.int16),
+        np.zeros(len(SOURCES) + 1, np.int64), scores, weights, float(known.votes.dead_band), start,
     )  # fmt: skip
 
 # %% ../nbs/26_opinions.ipynb #d4a7e502

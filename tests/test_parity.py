@@ -30,8 +30,10 @@ QUICK = IndicatorPolicy(sma=6, ema=4, rsi=3, macd_fast=2, macd_slow=5, macd_sign
 CLOSES = sessions(date(2019, 1, 1), date(2020, 12, 31))["close"]
 
 
-def a_market(seed: int, n_bars: int, symbols: tuple[str, ...], wildness: float) -> Bars:
-    """Random walks with gaps, wild ranges and missing bars."""
+def a_market(
+    seed: int, n_bars: int, symbols: tuple[str, ...], wildness: float, missing: object = 0.05
+) -> Bars:
+    """Random walks with gaps, wild ranges and missing bars (a share, or one for each symbol)."""
     rng = np.random.default_rng(seed)
     shape = (n_bars, len(symbols))
     drift = rng.normal(0, wildness / 3, shape[1])
@@ -41,7 +43,7 @@ def a_market(seed: int, n_bars: int, symbols: tuple[str, ...], wildness: float) 
     low = np.minimum(open_, close) * np.exp(-np.abs(rng.normal(0, wildness / 2, shape)))
     columns = [np.round(c, 2) for c in (open_, high, low, close)]
     volume = rng.integers(0, 1_000_000, shape).astype(float)
-    absent = rng.random(shape) < 0.05
+    absent = rng.random(shape) < missing
     at = CLOSES.iloc[:n_bars].dt.tz_localize(None).to_numpy().astype("datetime64[us]")
     blanked = [np.where(absent, np.nan, c) for c in (*columns, volume)]
     return Bars(symbols, at.astype(np.int64), *blanked, basis="raw")

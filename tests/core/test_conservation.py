@@ -128,7 +128,7 @@ def wrong_fill(run: Backtest, t: int, row: np.void, held: Fraction) -> list[str]
     name, wrong = f"{bars.symbols[s]} bar {t}: {quantity:+g} at {price:g}", []
     worse = (costs.slippage_bps + costs.spread_bps / 2) / 10_000
     ratio = run.market.ratios[t, s] if len(run.market.ratios) else 1.0
-    atr = run.told.atr[s, t - 1] / ratio if t else np.nan
+    atr = run.told.atr[t - 1, s] / ratio if t else np.nan
     usual = usual_volume(bars.volume, run.market.ratios, t, s) if costs.impact > 0 else 0.0
     give = strain(quantity, atr, usual, numbers(costs)) + 1e-9
     if quantity > 0 and not low - 1e-9 <= price <= high * (1 + worse) + give:

@@ -7,13 +7,14 @@ import pytest
 
 from argo_alpine.backtest import hear, log_votes, prepared
 from argo_alpine.bars import Bars
-from argo_alpine.book import UNMARKED, Run, blank_run, rules_of
+from argo_alpine.book import FILLS, TRADES, UNMARKED, Run, blank_run, rules_of
 from argo_alpine.engine import Policy
 from argo_alpine.fills import FillPolicy
 from argo_alpine.loop import loop
 from argo_alpine.quiet import STRETCH
 from argo_alpine.risk import RiskPolicy
 from argo_alpine.sizing import SizingPolicy
+from tests.test_parity import QUICK, a_market, some_actions
 
 LENIENT = replace(Policy().consensus, threshold=62.0)
 MINUTE, DAY = 60_000_000, 86_400_000_000
@@ -45,12 +46,12 @@ def ran(bars: Bars, policy: Policy, step: int, ranges: np.ndarray | None = None)
     """The run of a policy, `step` bars at a time: a single one is never passed."""
     ready, costs = prepared(bars), FillPolicy(borrow_pct=8.0)
     told, rules = ready.opinions(policy, keep_votes=True), rules_of(bars.symbols, policy, costs)
-    run, now = blank_run(N, 1, 1e5, 0, True), UNMARKED
-    hear(0, N, told, run, rules)
+    run, now, cells = blank_run(N, 1, 1e5, 0, True), UNMARKED, told.in_cells()
+    hear(0, N, cells, run, rules)
     for t in range(0, N, step):
         known = ready.market.ranges if ranges is None else ranges
         market = ready.market._replace(atr=told.atr, ranges=known)
-        now = loop(t, min(t + step, N), now, told, market, run, rules)
+        now = loop(t, min(t + step, N), now, cells, market, run, rules)
     log_votes(0, told, run, rules)
     return run
 
@@ -129,3 +130,31 @@ def test_the_walks_have_trades_and_halts_and_both_sides():
     assert len(trades) >= 30 and sum(int(run.book["halts"][0]) for run in runs) >= 2
     assert {*np.sign(trades["quantity"])} == {1.0, -1.0}
     assert min(run.book["borrow"][0] for run in runs) > 0
+
+
+BUSY = FillPolicy(volume_pct=1.0)  # little volume: orders leave in parts
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("symbols", ["A", "ABCDEFGHI"])
+def test_tables_that_are_full_grow_and_nothing_is_lost(seed, symbols):
+    bars = a_market(seed, 400, tuple(symbols), 0.02)
+    policy = Policy(indicators=QUICK, consensus=LENIENT)
+    ready = prepared(bars, actions=some_actions(seed, bars))
+    room = ready.room()
+    tiny = room._replace(fills=room.fills[:3], trades=room.trades[:5], halts=room.halts[:2])
+    whole, grown = ready.run(policy, BUSY).run, ready.run(policy, BUSY, room=tiny).run
+    assert contents(grown) == contents(whole)
+    assert 10 < int(whole.book["fills"][0]) <= len(grown.fills) < len(whole.fills)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_no_bar_of_a_symbol_fills_more_than_there_is_room_for(seed):
+    bars = a_market(seed, 400, tuple("ABC"), 0.02, missing=0.0)
+    bars.volume[:] //= 1_000
+    policy = Policy(indicators=QUICK, consensus=LENIENT, sizing=SizingPolicy(stop_pct=0.5))
+    run = prepared(bars).run(policy, BUSY).run
+    fills, trades = run.fills[: run.book["fills"][0]], run.trades[: run.book["trades"][0]]
+    in_a_bar = np.unique(fills[["bar", "symbol"]], return_counts=True)[1].max()
+    closed = np.unique(trades[["closed", "symbol"]], return_counts=True)[1].max()
+    assert 2 <= in_a_bar <= FILLS and closed <= TRADES
