@@ -4,13 +4,14 @@
 
 # %% auto #0
 __all__ = ['NONE', 'UNMOVED', 'PART', 'DEFAULT', 'DEFAULT_COSTS', 'directions', 'check_clocks', 'in_order', 'first_bar',
-           'actions_of', 'ratios_of', 'hear', 'follow', 'log_votes', 'beliefs', 'Ready', 'Prepared', 'prepared',
-           'backtest', 'Backtest']
+           'actions_of', 'ratios_of', 'Elections', 'count_elections', 'hear', 'follow', 'log_votes', 'beliefs', 'Ready',
+           'Prepared', 'prepared', 'backtest', 'Backtest']
 
 # %% ../nbs/31_backtest.ipynb #fe053eba
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +28,7 @@ from argo_alpine.book import (
     bars_that_fit,
     blank_run,
     cleared,
+    majority_of,
     roomier,
     rules_of,
 )
@@ -154,6 +156,21 @@ def ratios_of(bars: Bars, actions: NDArray[np.void]) -> Floats:
     return ratios
 
 # %% ../nbs/31_backtest.ipynb #517174d8
+class Elections(NamedTuple):
+    "What a threshold and a quorum make of opinions."
+
+    sides: NDArray[np.int8]  # (n_cells,) of every consensus, from the first decided bar on
+    counts: Ints  # (4,) silent, below quorum, below threshold, carried
+
+
+@compiled
+def count_elections(counts: Sequence[int] | Ints, whys: Ints) -> None:
+    "Count why there was no consensus; one that was carried is held, until `reflect_on` knows."
+    for why in range(1, 4):  # the obstacles
+        whys[why] += counts[why - 1]
+    whys[HELD] += counts[3]
+
+
 @compiled
 def hear(first: int, last: int, told: Opinions, run: Run, rules: Rules) -> None:
     "The side of every consensus on some bars, and how often there is none."
@@ -161,10 +178,8 @@ def hear(first: int, last: int, told: Opinions, run: Run, rules: Rules) -> None:
         weigh_ahead(first, last, told)
     a, b = first * len(run.slots), last * len(run.slots)
     pooled, spoken, sides = told.pooled[a:b], told.spoken[a:b], run.sides[a:b]
-    found = elect_all(pooled, spoken, rules.threshold, rules.quorum, sides)
-    for why in range(1, 4):  # the obstacles
-        run.whys[why] += found[why - 1]
-    run.whys[HELD] += found[3]  # carried, until `reflect_on` knows better
+    counts = elect_all(pooled, spoken, rules.threshold, rules.quorum, sides)
+    count_elections(counts, run.whys)
 
 
 PART = 1_024  # bars of all symbols, at least, that are heard at once; fewer only at the end
@@ -176,6 +191,7 @@ def follow(
     n: int,
     now: Marks,
     read: Ints,
+    is_elected: bool,  # beforehand, or not at all
     told: Opinions,
     market: Market,
     run: Run,
@@ -190,7 +206,7 @@ def follow(
             break
         last = min(last, first + fit)
         if last - first >= min(part, n - first, fit):
-            if len(market.targets) == 0:
+            if not is_elected:
                 hear(first, last, told, run, rules)
             now, first, looks = loop(first, last, now, told, market, run, rules), last, 0
     return first, now
@@ -222,9 +238,17 @@ class Ready(Value):
     market: Market = field(repr=False)  # its ATR is still empty
     readings: tuple[Reading, ...] = field(repr=False)
 
-    def opinions(self, policy: Policy, keep_votes: bool = False, threads: int = 2) -> Opinions:
+    def opinions(self, policy: Policy, keep_votes: bool = False) -> Opinions:
         "What the sources say; policies that differ in money only share it."
-        return finished(*self.hearing(policy, keep_votes, threads))
+        return finished(*self.hearing(policy, keep_votes, threads=1))
+
+    def elections(self, told: Opinions, policy: Policy) -> Elections:
+        "What a policy's threshold and quorum make of that; policies with the same share it."
+        cells, first = told.in_cells(), self.first * len(self.bars.symbols)
+        pooled, spoken, sides = cells.pooled, cells.spoken, np.empty(cells.pooled.shape, np.int8)
+        needed = majority_of(policy)
+        counts = elect_all(pooled[first:], spoken[first:], *needed, sides[first:])
+        return Elections(sides, np.array(counts))
 
     def hearing(
         self, policy: Policy, keep_votes: bool = False, threads: int = 2
@@ -241,10 +265,9 @@ class Prepared(Ready):
 
     __slots__ = ()
 
-    def room(self, keep_log: bool = False) -> Run:
+    def room(self, keep_log: bool = False, cash: float = 0.0) -> Run:
         "Room for a run over these bars."
-        n_bars, n_symbols = self.bars.close.shape
-        return blank_run(n_bars, n_symbols, 0.0, len(self.market.actions), keep_log)
+        return blank_run(*self.bars.close.shape, cash, len(self.market.actions), keep_log)
 
     def run(
         self,
@@ -253,6 +276,7 @@ class Prepared(Ready):
         cash: float = 100_000.0,
         keep_log: bool = False,
         told: Opinions | None = None,  # from `opinions`; None: asked for now
+        elections: Elections | None = None,  # of these, from `elections`; None: held now
         room: Run | None = None,  # of a run over the same bars that nobody looks at any more
     ) -> Backtest:
         "What the policy would have done. *Raises* `InvalidPolicy` without cash."
@@ -268,11 +292,18 @@ class Prepared(Ready):
             raise InvalidData(
                 f"the room must be for {n} bars of {m} symbols, and for a log or none"
             )
-        run = cleared(room or self.room(keep_log), cash)
-        rules, heard = rules_of(self.bars.symbols, policy, costs), told.in_cells()
-        while first < n:
-            first, now = follow(first, n, now, progress.read, heard, market, run, rules)
+        run = cleared(room, cash) if room else self.room(keep_log, cash)
+        rules, cells = rules_of(self.bars.symbols, policy, costs), told.in_cells()
+        if elections:
+            run = run._replace(sides=elections.sides)
+            count_elections(elections.counts, run.whys)
+        is_elected = elections is not None or len(market.targets) > 0
+        while True:
+            read = progress.read
+            first, now = follow(first, n, now, read, is_elected, cells, market, run, rules)
             progress.check()
+            if first == n:
+                break
             run = roomier(len(market.actions), run)
         told = weighed(told, self.first)
         if len(run.log) and len(market.targets) == 0:

@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['NO_RANGES', 'NO_CLOSES', 'ACTION', 'BOOK', 'SLOT', 'FILL', 'TRADE', 'LOG', 'SILENT_BAR', 'TOO_SMALL', 'LEGS', 'SPLIT',
            'ENTRY', 'FILLS', 'TRADES', 'HALTS', 'FIRST_CELLS', 'WRITTEN_OVER', 'UNMARKED', 'Market', 'Rules',
-           'rules_of', 'Run', 'blank_run', 'cleared', 'bars_that_fit', 'roomier', 'list_one', 'strike_off', 'hold',
-           'note_fill', 'note_trade', 'close_part', 'book_fill', 'Marks', 'marked', 'mark', 'revalue', 'atr_before',
-           'restate', 'act_on', 'in_new_shares']
+           'majority_of', 'rules_of', 'Run', 'blank_run', 'cleared', 'bars_that_fit', 'roomier', 'list_one',
+           'strike_off', 'hold', 'note_fill', 'note_trade', 'close_part', 'book_fill', 'Marks', 'marked', 'mark',
+           'revalue', 'atr_before', 'restate', 'act_on', 'in_new_shares']
 
 # %% ../nbs/27_book.ipynb #f2896530
 from collections.abc import Sequence
@@ -64,16 +64,18 @@ class Rules(NamedTuple):
     costs: Numbers
 
 
+def majority_of(policy: Policy) -> tuple[int, int]:  # hundredths of a percent
+    "What carries an election: threshold and quorum."
+    return round(100 * policy.consensus.threshold), round(100 * policy.consensus.quorum)
+
+
 def rules_of(symbols: Sequence[str], policy: Policy, costs: FillPolicy) -> Rules:
     "The policies as numbers."
     known, names = policy.risk.groups, sorted(set(policy.risk.groups.values()))
     groups = [names.index(known[s]) if s in known else -1 for s in symbols]
     allowed = [not policy.risk.allowed or s in policy.risk.allowed for s in symbols]
-    threshold, quorum = (
-        round(100 * p) for p in (policy.consensus.threshold, policy.consensus.quorum)
-    )
     records = numbers(policy.risk), numbers(policy.sizing), numbers(costs)
-    return Rules(threshold, quorum, np.array(groups, np.int64), np.array(allowed), *records)
+    return Rules(*majority_of(policy), np.array(groups, np.int64), np.array(allowed), *records)
 
 # %% ../nbs/27_book.ipynb #172c35a6
 BOOK = np.dtype(

@@ -315,7 +315,7 @@ def loop(
     is_single = len(run.slots) == 1 and len(market.ranges) > 0
     t = max(start, 0)  # a place that cannot be negative is found faster
     while t < end:
-        if is_single and t > start and run.book[0].waiting == 0:
+        if is_single and t > start:
             t, now = coast(t, end, now, market, run, rules)
             if t == end:
                 break

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .backtest import Backtest, Prepared, prepared
+from .backtest import Backtest, Elections, Prepared, prepared
 from .bars import Bars, each
 from .book import Run
 from argo_alpine.domain import (
@@ -168,11 +168,13 @@ def performed(
     stage: Stage,
     candidate: Candidate,
     told: Opinions | None = None,  # of the stage, if they were asked for already
+    elections: Elections | None = None,  # likewise
     room: Run | None = None,  # of a run over the stage that nobody looks at any more
 ) -> Stretch:
     "Run a candidate over a stage."
     cash = stage.course.cash
-    run = stage.ready.run(candidate.policy, candidate.costs, cash, told=told, room=room)
+    asked = (candidate.policy, candidate.costs, cash)
+    run = stage.ready.run(*asked, told=told, elections=elections, room=room)
     pnl, fees, lost, sold = liquidated(run)
     equity, traded, book = run.equity, run.traded, run.run.book
     equity[-1] -= lost  # in place: nobody else has seen this run

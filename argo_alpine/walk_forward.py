@@ -22,7 +22,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from .backtest import Elections
 from .bars import Bars
+from .book import majority_of
 from .domain import Floats, Ints, InvalidData, InvalidPolicy, Reading, Value
 from .fields import Grid, Knob, with_fields, worded
 from .metrics import Summary, page_of, reading
@@ -117,9 +119,15 @@ def work_off(
 ) -> None:
     "Candidates one by one over all stages of a course, put end to end, in one room."
     course, rooms = stages[0].course, [stage.ready.room() for stage in stages]
+    needed: tuple[int, int] | None = None
+    elections: list[Elections] = []
     for i in todo:
-        each_stage = zip(stages, told, rooms, strict=True)
-        parts = [performed(stage, candidates[i], known, room) for stage, known, room in each_stage]
+        candidate = candidates[i]
+        if majority_of(candidate.policy) != needed:  # in a grid many follow that need the same
+            needed, known = majority_of(candidate.policy), zip(stages, told, strict=True)
+            elections = [stage.ready.elections(said, candidate.policy) for stage, said in known]
+        each_stage = zip(stages, told, elections, rooms, strict=True)
+        parts = [performed(s, candidate, said, held, room) for s, said, held, room in each_stage]
         found[i] = judged(stitched(parts, course.cash), course.per_year)
 
 
@@ -133,7 +141,7 @@ def outcomes(course: Course, candidates: Sequence[Candidate], workers: int = 1) 
     with ThreadPoolExecutor(workers) as pool:
         for members in groups.values():
             policy = candidates[members[0]].policy
-            told = [stage.ready.opinions(policy, threads=workers) for stage in stages]
+            told = [stage.ready.opinions(policy) for stage in stages]
             work = iter(members), stages, candidates, told, found
             running = [pool.submit(work_off, *work) for _ in range(min(workers, len(members)))]
             try:

@@ -23,6 +23,7 @@ LIMITS = {
     "usual": RiskPolicy(),
     "tight": RiskPolicy(daily_loss_pct=0.5, drawdown_pct=1.0, rearm_after=2),
     "tighter": RiskPolicy(daily_loss_pct=0.1, drawdown_pct=0.3, rearm_after=1),
+    "for good": RiskPolicy(drawdown_pct=0.5),
 }
 
 
@@ -42,17 +43,20 @@ def a_walk(seed: int, step: int) -> Bars:
     return Bars(("A",), at, *columns, "raw")
 
 
-def ran(bars: Bars, policy: Policy, step: int, ranges: np.ndarray | None = None) -> Run:
+def ran(
+    bars: Bars, policy: Policy, step: int, ranges: np.ndarray | None = None, keep_log: bool = True
+) -> Run:
     """The run of a policy, `step` bars at a time: a single one is never passed."""
     ready, costs = prepared(bars), FillPolicy(borrow_pct=8.0)
     told, rules = ready.opinions(policy, keep_votes=True), rules_of(bars.symbols, policy, costs)
-    run, now, cells = blank_run(N, 1, 1e5, 0, True), UNMARKED, told.in_cells()
+    run, now, cells = blank_run(N, 1, 1e5, 0, keep_log), UNMARKED, told.in_cells()
     hear(0, N, cells, run, rules)
     for t in range(0, N, step):
         known = ready.market.ranges if ranges is None else ranges
         market = ready.market._replace(atr=told.atr, ranges=known)
         now = loop(t, min(t + step, N), now, cells, market, run, rules)
-    log_votes(0, told, run, rules)
+    if keep_log:
+        log_votes(0, told, run, rules)
     return run
 
 
@@ -66,17 +70,18 @@ def contents(run: Run) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("limits", LIMITS)
 @pytest.mark.parametrize("step", [MINUTE, DAY])
+@pytest.mark.parametrize("keep_log", [True, False])
 @pytest.mark.parametrize("seed", range(4))
-def test_a_stretch_is_its_bars_one_by_one(seed, step, limits):
+def test_a_stretch_is_its_bars_one_by_one(seed, step, limits, keep_log):
     bars = a_walk(seed, step)
     policy = Policy(
         consensus=LENIENT,
         sizing=SizingPolicy(stop_pct=6.0, target_pct=12.0),
         risk=LIMITS[limits],
     )
-    one_by_one, at_once = contents(ran(bars, policy, 1)), contents(ran(bars, policy, N))
-    assert one_by_one == at_once
-    assert contents(ran(bars, policy, STRETCH + 1)) == at_once
+    steps = (1, N, STRETCH + 1)
+    one_by_one, *others = (contents(ran(bars, policy, k, keep_log=keep_log)) for k in steps)
+    assert all(other == one_by_one for other in others)
 
 
 BIG = SizingPolicy(base_pct=90.0, max_pct=95.0, stop_pct=50.0, target_pct=200.0)
