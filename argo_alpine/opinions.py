@@ -50,7 +50,7 @@ class Prices(NamedTuple):
         "Whether these are the bars of one symbol, to be read as they stand."
         return self.close.shape[1] == 1 and len(self.odd) == 0
 
-
+# %% ../nbs/26_opinions.ipynb #42eb0d0d
 class Opinions(NamedTuple):
     "What the sources say at each close, weighed but not yet judged, (n_bars, n_symbols) each."
 
@@ -159,7 +159,7 @@ def hush_missing(first: int, r: Reader) -> int:
                 desk.sides[k, s] = desk.sures[k, s] = 0
     return missing
 
-
+# %% ../nbs/26_opinions.ipynb #08e18941
 @compiled
 def tally(n: int, one: int, other: int, is_told: bool, desk: Desk, voted: Ints) -> None:
     "Count the votes on n bars, source by source, and the bars."
@@ -226,7 +226,7 @@ def score_odd(t: int, i: int, r: Reader) -> None:
         desk.scores[0, s], desk.scores[1, s] = score, alpha_vantage_score(state, r.knobs)
         atr[cell] = state.atr if score == score and state.atr > 0 else np.nan
 
-
+# %% ../nbs/26_opinions.ipynb #bfca76aa
 @compiled
 def opine_row(t: int, r: Reader) -> int:  # the first bar that is not read
     "The opinions on one bar of all symbols."
@@ -341,7 +341,7 @@ def opinions(
     read_on(n, False, nobody, np.zeros(1, np.int64), r)
     return out, Progress(r.read)
 
-
+# %% ../nbs/26_opinions.ipynb #ad680e6b
 def weighed(told: Opinions, until: int | None = None) -> Opinions:
     "Opinions whose votes are cast, those before a bar (none: all) now."
     n = told.scores.shape[1]

@@ -39,7 +39,7 @@ def speaks_at(t: int, last: int, run: Run) -> int:
             return i
     return last
 
-
+# %% ../nbs/28_quiet.ipynb #d9341b86
 @compiled
 def comes_at(t: int, last: int, market: Market, run: Run) -> int:
     "The first bar of a stretch that comes to a leg of a position, or is missing; or `last`."
@@ -53,7 +53,7 @@ def comes_at(t: int, last: int, market: Market, run: Run) -> int:
             return i
     return last
 
-
+# %% ../nbs/28_quiet.ipynb #09790d4d
 @compiled
 def left_alone(t: int, end: int, market: Market, run: Run) -> int:
     "The next bar that asks a single position, or none, for anything; the last one before it."
@@ -214,7 +214,7 @@ def pass_bars(
     opening, equity = opening_of(t, last, now, market, run), run.equity[last - 1]
     return last, Marks(equity, opening, peak, market.days[last - 1], now.mode, now.halted)
 
-
+# %% ../nbs/28_quiet.ipynb #7727d696
 @compiled
 def coast(
     t: int, end: int, now: Marks, market: Market, run: Run, rules: Rules

@@ -37,7 +37,7 @@ class Kept(NamedTuple):
     silent: Floats  # NaN
     nothing: Floats  # zeros
 
-
+# %% ../nbs/14_rows.ipynb #fe6de0e4
 class Rows(NamedTuple):
     "Room to fold symbols side by side."
 

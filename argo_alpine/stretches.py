@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .backtest import Backtest, Elections, Prepared, prepared
+from .backtest import Backtest, Prepared, prepared
 from .bars import Bars, each
 from .book import Run
 from argo_alpine.domain import (
@@ -31,6 +31,7 @@ from argo_alpine.domain import (
 )
 from .engine import Policy
 from .fills import FillPolicy, fee, market_price, usual_volume
+from .hearing import Elections
 from .opinions import Opinions
 
 # %% ../nbs/32_stretches.ipynb #a351e186

@@ -22,11 +22,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from .backtest import Elections
 from .bars import Bars
 from .book import majority_of
 from .domain import Floats, Ints, InvalidData, InvalidPolicy, Reading, Value
 from .fields import Grid, Knob, with_fields, worded
+from .hearing import Elections
 from .metrics import Summary, page_of, reading
 from .opinions import Opinions, question
 from .sessions import exchange_days, instant

@@ -5,11 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from argo_alpine.backtest import hear, log_votes, prepared
+from argo_alpine.backtest import prepared
 from argo_alpine.bars import Bars
 from argo_alpine.book import FILLS, TRADES, UNMARKED, Run, blank_run, rules_of
 from argo_alpine.engine import Policy
 from argo_alpine.fills import FillPolicy
+from argo_alpine.hearing import hear, log_votes
 from argo_alpine.loop import loop
 from argo_alpine.quiet import STRETCH
 from argo_alpine.risk import RiskPolicy
