@@ -172,6 +172,15 @@ class Prepared(Ready):
         n_bars, n_symbols = self.bars.close.shape
         return blank_run(n_bars, n_symbols, cash, len(self.market.actions), keep_log)
 
+    def check_told(self, told: Opinions, keep_log: bool) -> None:
+        "*Raises* `InvalidData` for opinions on other bars, or without votes for the log."
+        asked, kept = self.bars.close.shape, len(told.directions) > 0
+        if told.pooled.shape != asked:
+            raise InvalidData(f"the opinions must be on {asked} bars and symbols, were on "
+                              f"{told.pooled.shape}: ask for them again")  # fmt: skip
+        if keep_log and not kept and len(self.market.targets) == 0:
+            raise InvalidData("a log needs votes: ask for opinions with keep_votes=True")
+
     def cleared(self, room: Run, keep_log: bool, cash: float) -> Run:
         "Room that was used before. *Raises* `InvalidData` when it is for other bars."
         n, m = self.bars.close.shape
@@ -198,6 +207,7 @@ class Prepared(Ready):
             told, progress = self.hearing(policy, keep_log)
         else:
             told = told or self.opinions(policy, keep_log)
+            self.check_told(told, keep_log)
             progress = Progress(np.array([len(self.bars)]))
         rules = rules_of(self.bars.symbols, policy, costs)
         market = self.market._replace(atr=told.atr)

@@ -497,13 +497,13 @@ def surveyed(equity: Floats) -> tuple[Floats, Moments, float]:
     if n > FEW:
         pick(series, some := np.empty(SAMPLE))
         low, high = bounds(some)
-    flaws, kept, m = survey(series, low, high, room := np.empty(n))
+    flaws, kept, seen = survey(series, low, high, room := np.empty(n))
     if flaws:
         curve(series)  # it says which
     if kept < n and not holds(room[:kept], low, high, n):
         kept = n
         grow(series, room)
-    return series, m, tail_shape(*tails(room[:kept], n))
+    return series, Moments(*seen), tail_shape(*tails(room[:kept], n))
 
 # %% ../nbs/33_metrics.ipynb #c5d8174b
 def of_curve(

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['AHEAD', 'GAVE_UP', 'Prices', 'Opinions', 'recorded', 'Desk', 'blank_desk', 'Reader', 'reader', 'hush_missing',
-           'tally', 'weigh_cells', 'opine_block', 'score_odd', 'opine_row', 'opine', 'blank_opinions', 'read_on',
-           'reading_ahead', 'weigh_ahead', 'opinions', 'weighed', 'finished', 'prices_of', 'question']
+           'tally', 'weigh_cells', 'note_cells', 'opine_block', 'score_odd', 'opine_row', 'opine', 'blank_opinions',
+           'read_on', 'reading_ahead', 'weigh_ahead', 'opinions', 'weighed', 'finished', 'prices_of', 'question']
 
 # %% ../nbs/26_opinions.ipynb #2fe0bd66
 from collections.abc import Sequence
@@ -147,9 +147,9 @@ def reader(prices: Prices, said: NDArray[np.int16], policy: Policy, out: Opinion
 
 # %% ../nbs/26_opinions.ipynb #aea5b26b
 @compiled
-def hush_missing(first: int, r: Reader) -> int:
-    "Take back what was said where odd symbols have no bar; how many there are."
-    out, desk, missing, t = r.out, r.desk, 0, first // r.prices.close.shape[1]
+def hush_missing(t: int, r: Reader) -> int:
+    "Take back what was said in row t where odd symbols have no bar; how many there are."
+    out, desk, missing, first = r.out, r.desk, 0, t * r.prices.close.shape[1]
     for i in range(len(r.prices.odd)):
         s = r.prices.odd[i]
         if r.prices.close[t, s] != r.prices.close[t, s]:
@@ -161,18 +161,17 @@ def hush_missing(first: int, r: Reader) -> int:
 
 # %% ../nbs/26_opinions.ipynb #08e18941
 @compiled
-def tally(n: int, one: int, other: int, is_told: bool, desk: Desk, voted: Ints) -> None:
-    "Count the votes on n bars, source by source, and the bars."
+def tally(n: int, cast: tuple[int, int], is_told: bool, desk: Desk, voted: Ints) -> None:
+    "Count the votes of n cells, source by source."
     for k in range(2, len(desk.sides) if is_told else 2):
         for i in range(n):
             voted[k] += abs(desk.sides[k, i])
-    voted[0] += one
-    voted[1] += other
-    voted[len(desk.sides)] += n
+    voted[0] += cast[0]
+    voted[1] += cast[1]
 
 
 @compiled
-def weigh_cells(first: int, last: int, is_counted: bool, r: Reader) -> None:
+def weigh_cells(first: int, last: int, r: Reader) -> tuple[int, int]:  # votes of the first two
     "Turn the scores of some cells into votes and weigh them."
     out, desk, n, is_told = r.out, r.desk, last - first, len(r.said) > 0
     pooled, spoken = out.pooled[first:last], out.spoken[first:last]
@@ -183,13 +182,19 @@ def weigh_cells(first: int, last: int, is_counted: bool, r: Reader) -> None:
     if is_told:
         said = r.said[first:last]
         recall_votes(said, out.weights, desk.sides, desk.sures, pooled, spoken)
-    missing = hush_missing(first, r)
+    return one, other
+
+
+@compiled
+def note_cells(first: int, last: int, cast: tuple[int, int], t: int, n: int, r: Reader) -> None:
+    "Keep the votes of some cells if asked to, and count them, of n bars, from the start on."
+    out, desk = r.out, r.desk
     if len(out.directions) > 0:
         directions, confidences = out.directions[first:last], out.confidences[first:last]
         keep_votes(desk.sides, desk.sures, directions, confidences)
-    if is_counted:
-        tally(n, one, other, is_told, desk, out.voted)
-        out.voted[len(desk.sides)] -= missing
+    if t >= out.start:
+        tally(last - first, cast, len(r.said) > 0, desk, out.voted)
+        out.voted[len(desk.sides)] += n
 
 # %% ../nbs/26_opinions.ipynb #934fe27e
 @compiled
@@ -206,7 +211,7 @@ def opine_block(first: int, until: int, r: Reader) -> int:  # the first bar that
     else:
         price, indicators = desk.scores[0, :n], desk.scores[1, :n]
         score_all(rows_of(desk.block), close, r.knobs, p, price, indicators, atr)
-        weigh_cells(first, last, first >= start, r)
+        note_cells(first, last, weigh_cells(first, last, r), first, n, r)
     return last
 
 # %% ../nbs/26_opinions.ipynb #6f9a636d
@@ -240,7 +245,8 @@ def opine_row(t: int, r: Reader) -> int:  # the first bar that is not read
         score_all(columns, prices.close[t], r.knobs, p, price, indicators, atr)
     for i in range(len(prices.odd)):
         score_odd(t, i, r)
-    weigh_cells(first, last, t >= out.start, r)
+    cast = weigh_cells(first, last, r)
+    note_cells(first, last, cast, t, n - hush_missing(t, r), r)
     return t + 1
 
 

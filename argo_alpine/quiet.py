@@ -203,6 +203,8 @@ def pass_bars(
     book, quantity, peak = run.book[0], run.slots[0].quantity, now.peak
     last = before_rearm(t, last, now, market, rules)
     if quantity == 0:
+        if now.mode != 2 and is_drawn_down(book.cash, peak, rules.limits):
+            return t, now  # as a limit of nothing wants it, or a book that is ruined
         run.equity[t:last], run.gross[t:last] = book.cash, 0.0
     elif last > t:
         last, peak = value_bars(t, last, now, market, run, rules)

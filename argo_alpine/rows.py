@@ -34,23 +34,24 @@ class Kept(NamedTuple):
     money: Floats
     volume: Floats
     shown: Floats  # the same, zero where nothing was traded
-    silent: Floats  # NaN
-    nothing: Floats  # zeros
 
 # %% ../nbs/14_rows.ipynb #fe6de0e4
 class Rows(NamedTuple):
     "Room to fold symbols side by side."
 
     kept: Floats  # (n_kept, n_symbols + 8) for `Kept`
+    silent: Floats  # (n_symbols,) NaN, for what is not known yet
+    nothing: Floats  # (n_symbols,) zeros, for what leaves a window that is not full
     traded: Ints  # (n_symbols,) bars with volume in the window
     rings: Floats  # (3, RING, n_symbols) signed volume, highs, negated lows
 
 
 def blank_rows(n_symbols: int) -> Rows:
     "Room before the first row."
-    kept = np.zeros((len(Kept._fields), n_symbols + 8))  # a little apart, as columns of a block
-    kept[Kept._fields.index("silent")] = np.nan
-    return Rows(kept, np.zeros(n_symbols, np.int64), np.zeros((3, RING, n_symbols)))
+    kept = np.zeros((len(Kept._fields), n_symbols + 8))
+    silent, nothing = np.full(n_symbols, np.nan), np.zeros(n_symbols)
+    rings = np.zeros((3, RING, n_symbols))
+    return Rows(kept, silent, nothing, np.zeros(n_symbols, np.int64), rings)
 
 
 @compiled
@@ -58,7 +59,7 @@ def kept_of(k: Floats) -> Kept:
     "What is remembered, row by row."
     return Kept(
         k[0], k[1], k[2], k[3], k[4], k[5], k[6], k[7], k[8], k[9], k[10], k[11], k[12], k[13],
-        k[14], k[15], k[16],
+        k[14],
     )  # fmt: skip
 
 # %% ../nbs/14_rows.ipynb #5b1244ac
@@ -139,10 +140,10 @@ def fold_at(t: int, count: int, bars: Table, rows: Rows, p: Periods) -> None:
     "Fold row t, the `count`th."
     k = kept_of(rows.kept)
     high, low, close, volume = bars.high[t], bars.low[t], bars.close[t], bars.volume[t]
-    fold_closes(close, bars.close[t - p.sma] if t >= p.sma else k.nothing, count, k, p)
+    fold_closes(close, bars.close[t - p.sma] if t >= p.sma else rows.nothing, count, k, p)
     if t > 0:
         fold_moves(high, low, close, bars.close[t - 1], count, k, p)
-    gone = bars.volume[t - p.flow] if t >= p.flow else k.nothing
+    gone = bars.volume[t - p.flow] if t >= p.flow else rows.nothing
     fold_volumes(volume, gone, rows.traded, k)
     fold_money(high, low, close, volume, rows.rings[0, t % p.flow], k.money)
     place = t % p.channel
@@ -162,16 +163,16 @@ def fold_row(t: int, bars: Table, rows: Rows, p: Periods) -> None:
 @compiled
 def columns_at(t: int, rows: Rows, p: Periods) -> Columns:
     "What is known of all symbols once row t is folded."
-    k, count = kept_of(rows.kept), t + 1
+    k, silent, count = kept_of(rows.kept), rows.silent, t + 1
     return Columns(
-        k.total if count >= p.sma else k.silent,
-        k.average if count >= p.ema else k.silent,
-        k.gain if t >= p.rsi else k.silent,
+        k.total if count >= p.sma else silent,
+        k.average if count >= p.ema else silent,
+        k.gain if t >= p.rsi else silent,
         k.loss,
-        k.macd if count >= p.macd_slow + p.macd_signal - 1 else k.silent,
-        k.range if t >= p.atr else k.silent,
-        k.high if count >= p.channel else k.silent,
-        k.low if count >= p.channel else k.silent,
-        k.money if count >= p.flow else k.silent,
+        k.macd if count >= p.macd_slow + p.macd_signal - 1 else silent,
+        k.range if t >= p.atr else silent,
+        k.high if count >= p.channel else silent,
+        k.low if count >= p.channel else silent,
+        k.money if count >= p.flow else silent,
         k.shown,
     )

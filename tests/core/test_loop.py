@@ -164,3 +164,18 @@ def test_no_bar_of_a_symbol_fills_more_than_there_is_room_for(seed):
     in_a_bar = np.unique(fills[["bar", "symbol"]], return_counts=True)[1].max()
     closed = np.unique(trades[["closed", "symbol"]], return_counts=True)[1].max()
     assert 2 <= in_a_bar <= FILLS and closed <= TRADES
+
+
+@pytest.mark.parametrize("limits", [0.0, 2.0])
+@pytest.mark.parametrize("seed", range(4))
+def test_halts_are_the_same_however_bars_are_cut_into_parts(seed, limits):
+    """Even with a limit that is broken at once: after each re-arming the next open halts again."""
+    bars = a_market(seed, 400, ("A",), 0.03, missing=0.0)
+    risk = RiskPolicy(drawdown_pct=limits, rearm_after=1)
+    policy = Policy(indicators=QUICK, consensus=LENIENT, sizing=BIG, risk=risk)
+    ready = prepared(bars)
+    room = ready.room()
+    cut = room._replace(fills=room.fills[:4], halts=room.halts[:3])
+    whole, parts = (ready.run(policy, FillPolicy(), room=r).run for r in (None, cut))
+    assert contents(whole) == contents(parts)
+    assert int(whole.book["halts"][0]) > (200 if limits == 0.0 else 2)

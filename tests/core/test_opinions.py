@@ -140,6 +140,14 @@ def test_a_room_of_other_bars_is_refused():
         ready.run(Policy(), FillPolicy(), keep_log=True, room=ready.room())
 
 
+def test_opinions_on_other_bars_are_refused():
+    ready, other = prepared(minutes(600)), prepared(minutes(300))
+    with pytest.raises(InvalidData, match=r"must be on \(300, 1\).* were on \(600, 1\)"):
+        other.run(Policy(), FillPolicy(), told=ready.opinions(Policy()))
+    with pytest.raises(InvalidData, match="keep_votes=True"):
+        ready.run(Policy(), FillPolicy(), keep_log=True, told=ready.opinions(Policy()))
+
+
 def after_a_fork(bars, queue):
     queue.put(asked(bars, Policy())[0].pooled.sum())
 
