@@ -2,6 +2,7 @@
 
 d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_url': '', 'lib_path': 'argo_alpine'},
   'syms': { 'argo_alpine.backtest': { 'argo_alpine.backtest.Prepared': ('backtest.html#prepared', 'argo_alpine/backtest.py'),
+                                      'argo_alpine.backtest.Prepared.blank': ('backtest.html#prepared.blank', 'argo_alpine/backtest.py'),
                                       'argo_alpine.backtest.Prepared.check_told': ( 'backtest.html#prepared.check_told',
                                                                                     'argo_alpine/backtest.py'),
                                       'argo_alpine.backtest.Prepared.cleared': ( 'backtest.html#prepared.cleared',

@@ -167,10 +167,14 @@ class Prepared(Ready):
 
     __slots__ = ()
 
-    def room(self, keep_log: bool = False, cash: float = 0.0) -> Run:
-        "Room for a run over these bars."
+    def room(self, keep_log: bool = False) -> Run:
+        "Room for many runs over these bars, one after the other."
+        return self.blank(keep_log, 0.0, is_shared=True)
+
+    def blank(self, keep_log: bool, cash: float, is_shared: bool = False) -> Run:
+        "A run that has not begun."
         n_bars, n_symbols = self.bars.close.shape
-        return blank_run(n_bars, n_symbols, cash, len(self.market.actions), keep_log)
+        return blank_run(n_bars, n_symbols, cash, len(self.market.actions), keep_log, is_shared)
 
     def check_told(self, told: Opinions, keep_log: bool) -> None:
         "*Raises* `InvalidData` for opinions on other bars, or without votes for the log."
@@ -211,7 +215,7 @@ class Prepared(Ready):
             progress = Progress(np.array([len(self.bars)]))
         rules = rules_of(self.bars.symbols, policy, costs)
         market = self.market._replace(atr=told.atr)
-        run = self.cleared(room, keep_log, cash) if room else self.room(keep_log, cash)
+        run = self.cleared(room, keep_log, cash) if room else self.blank(keep_log, cash)
         if elections:
             run = run._replace(sides=elections.sides)
             count_elections(elections.counts, run.whys)

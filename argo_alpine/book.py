@@ -139,14 +139,21 @@ class Run(NamedTuple):
 FIRST_CELLS = 4_096  # bars of all symbols that there is room for at first, as eventful as can be
 
 
-def blank_run(n_bars: int, n_symbols: int, cash: float, n_actions: int, keep_log: bool) -> Run:
+def blank_run(
+    n_bars: int,
+    n_symbols: int,
+    cash: float,
+    n_actions: int,
+    keep_log: bool,
+    is_shared: bool = False,  # by many runs: room for the worst, so that none need grow
+) -> Run:
     "A run before its first bar."
     book, seen = np.zeros(1, BOOK), np.zeros(1, numeric_fields(Snapshot))
     book["cash"] = cash
     log = np.zeros((n_bars if keep_log else 0, n_symbols), LOG)
     log["why"] = SILENT_BAR
     cells = n_bars * n_symbols
-    some = min(cells, FIRST_CELLS + cells // 16)
+    some = cells if is_shared else min(cells, FIRST_CELLS + cells // 16)
     names = ("equity", "gross", "sides", "fills", "trades", "halts")
     arrays = cut(
         ((n_bars,), "f8"), ((n_bars,), "f8"), ((cells,), "i1"), ((FILLS * some + n_actions,), FILL),
