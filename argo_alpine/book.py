@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from .domain import Floats, Ints, Numbers, compiled, numbers, numeric_fields
 from .engine import WHY, Policy
 from .fills import FillPolicy
-from .memory import cut
+from .memory import Wanted, cut
 from .portfolio import marks, settle
 from .risk import REASONS, Snapshot, watch
 from .sizing import whole
@@ -154,11 +154,14 @@ def blank_run(
     log["why"] = SILENT_BAR
     cells = n_bars * n_symbols
     some = cells if is_shared else min(cells, FIRST_CELLS + cells // 16)
-    names = ("equity", "gross", "sides", "fills", "trades", "halts")
-    arrays = cut(
-        ((n_bars,), "f8"), ((n_bars,), "f8"), ((cells,), "i1"), ((FILLS * some + n_actions,), FILL),
-        ((TRADES * some + n_actions,), TRADE), ((HALTS * some,), "i8"),
-    )  # fmt: skip
+    names = ("equity", "gross", "sides", "halts", "fills", "trades")
+    curves: list[Wanted] = [((n_bars,), "f8"), ((n_bars,), "f8"), ((cells,), "i1")]
+    curves += [((HALTS * n_bars,), "i8")]
+    tables: list[Wanted] = [((FILLS * some + n_actions,), FILL)]
+    tables += [((TRADES * some + n_actions,), TRADE)]
+    # of a piece that is mostly empty the system would hand out more than is written to
+    pieces = [curves, *([table] for table in tables)] if is_shared else [curves + tables]
+    arrays = [array for piece in pieces for array in cut(*piece)]
     room: dict[str, Any] = dict(zip(names, arrays, strict=True))
     room |= {name: np.zeros(n_symbols) for name in ("amounts", "marks", "prices")}
     room |= {name: np.zeros(n_symbols, np.int64) for name in ("waiting", "answers", "queue")}
@@ -174,7 +177,7 @@ def blank_run(
     )
 
 
-WRITTEN_OVER = {"equity", "gross", "sides", "fills", "trades", "halts"}
+WRITTEN_OVER = {"equity", "gross", "sides", "halts", "fills", "trades"}
 
 
 def cleared(run: Run, cash: float) -> Run:
