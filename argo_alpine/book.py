@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['NO_RANGES', 'NO_CLOSES', 'ACTION', 'BOOK', 'SLOT', 'FILL', 'TRADE', 'LOG', 'SILENT_BAR', 'TOO_SMALL', 'LEGS', 'SPLIT',
            'ENTRY', 'FILLS', 'TRADES', 'HALTS', 'FIRST_CELLS', 'WRITTEN_OVER', 'UNMARKED', 'Market', 'Rules',
-           'majority_of', 'rules_of', 'Run', 'blank_run', 'cleared', 'bars_that_fit', 'roomier', 'list_one',
-           'strike_off', 'hold', 'note_fill', 'note_trade', 'close_part', 'book_fill', 'Marks', 'marked', 'mark',
-           'revalue', 'atr_before', 'restate', 'act_on', 'in_new_shares']
+           'majority_of', 'rules_of', 'Run', 'written_over', 'blank_run', 'bars_that_fit', 'roomier', 'cleared',
+           'list_one', 'strike_off', 'hold', 'note_fill', 'note_trade', 'close_part', 'book_fill', 'Marks', 'marked',
+           'mark', 'revalue', 'atr_before', 'restate', 'act_on', 'in_new_shares']
 
 # %% ../nbs/27_book.ipynb #f2896530
 from collections.abc import Sequence
@@ -139,6 +139,25 @@ class Run(NamedTuple):
 FIRST_CELLS = 4_096  # bars of all symbols that there is room for at first, as eventful as can be
 
 
+WRITTEN_OVER = ("equity", "gross", "sides", "halts", "fills", "trades")
+
+
+def written_over(
+    n_bars: int, n_symbols: int, n_actions: int, is_shared: bool
+) -> dict[str, NDArray[Any]]:
+    "What of a run holds anything before it is written to."
+    cells = n_bars * n_symbols
+    some = cells if is_shared else min(cells, FIRST_CELLS + cells // 16)
+    curves: list[Wanted] = [((n_bars,), "f8"), ((n_bars,), "f8"), ((cells,), "i1")]
+    curves += [((HALTS * n_bars,), "i8")]
+    tables: list[Wanted] = [((FILLS * some + n_actions,), FILL)]
+    tables += [((TRADES * some + n_actions,), TRADE)]
+    # of a piece that is mostly empty the system would hand out more than is written to
+    pieces = [curves, *([table] for table in tables)] if is_shared else [curves + tables]
+    arrays = [array for piece in pieces for array in cut(*piece)]
+    return dict(zip(WRITTEN_OVER, arrays, strict=True))
+
+
 def blank_run(
     n_bars: int,
     n_symbols: int,
@@ -152,17 +171,7 @@ def blank_run(
     book["cash"] = cash
     log = np.zeros((n_bars if keep_log else 0, n_symbols), LOG)
     log["why"] = SILENT_BAR
-    cells = n_bars * n_symbols
-    some = cells if is_shared else min(cells, FIRST_CELLS + cells // 16)
-    names = ("equity", "gross", "sides", "halts", "fills", "trades")
-    curves: list[Wanted] = [((n_bars,), "f8"), ((n_bars,), "f8"), ((cells,), "i1")]
-    curves += [((HALTS * n_bars,), "i8")]
-    tables: list[Wanted] = [((FILLS * some + n_actions,), FILL)]
-    tables += [((TRADES * some + n_actions,), TRADE)]
-    # of a piece that is mostly empty the system would hand out more than is written to
-    pieces = [curves, *([table] for table in tables)] if is_shared else [curves + tables]
-    arrays = [array for piece in pieces for array in cut(*piece)]
-    room: dict[str, Any] = dict(zip(names, arrays, strict=True))
+    room: dict[str, Any] = written_over(n_bars, n_symbols, n_actions, is_shared)
     room |= {name: np.zeros(n_symbols) for name in ("amounts", "marks", "prices")}
     room |= {name: np.zeros(n_symbols, np.int64) for name in ("waiting", "answers", "queue")}
     return Run(
@@ -175,17 +184,6 @@ def blank_run(
         refused=np.zeros(len(REASONS) + 1, np.int64),
         **room,
     )
-
-
-WRITTEN_OVER = {"equity", "gross", "sides", "halts", "fills", "trades"}
-
-
-def cleared(run: Run, cash: float) -> Run:
-    "The room of a run whose results nobody needs any more, as before its first bar."
-    for name in set(Run._fields) - WRITTEN_OVER:
-        getattr(run, name).view(np.uint8).fill(0)
-    run.book["cash"], run.log["why"] = cash, SILENT_BAR
-    return run
 
 # %% ../nbs/27_book.ipynb #a5cb4362
 @compiled
@@ -207,6 +205,14 @@ def roomier(n_actions: int, run: Run) -> Run:
             larger = np.empty(2 * len(table) + least, table.dtype)
             larger[:count] = table[:count]
             run = run._replace(**{name: larger})
+    return run
+
+# %% ../nbs/27_book.ipynb #d601bea8
+def cleared(run: Run, cash: float) -> Run:
+    "The room of a run whose results nobody needs any more, as before its first bar."
+    for name in set(Run._fields).difference(WRITTEN_OVER):
+        getattr(run, name).view(np.uint8).fill(0)
+    run.book["cash"], run.log["why"] = cash, SILENT_BAR
     return run
 
 # %% ../nbs/27_book.ipynb #1d448699
