@@ -72,8 +72,8 @@ def follow(
     rules: Rules,
 ) -> tuple[int, Plain]:  # the first bar that is left
     "Go through the bars that are read, as far as there is room; wait, but not for ever."
-    looks = 0
-    while first < n and looks < LOOKS:
+    looks, n_actions = 0, len(market.actions)
+    while first < n and looks < LOOKS and bars_that_fit(n_actions, run) > 0:
         last, looks = as_far_as(first, n, read, market, run), looks + 1
         if last > first:
             if not is_elected:

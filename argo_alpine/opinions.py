@@ -98,9 +98,7 @@ class Desk(NamedTuple):
     windows: Floats  # (4, BLOCK + RING) to find its channels in; or empty
     block: Floats  # (n_columns, ROW) for its `Columns`; or empty
     rows: Rows  # of many symbols; or of none
-    states: NDArray[
-        np.void
-    ]  # (n_odd,) of those that are odd, as from `fresh`; or of a single symbol
+    states: NDArray[np.void]  # (n_odd,) of those that are odd, or of a single one: `fresh`
     rings: Floats  # likewise
     scores: Floats  # (2, n_cells) of Massive and Alpha Vantage, for cells read at once
     sides: Ints  # (n_sources, n_cells) votes
