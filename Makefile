@@ -19,18 +19,20 @@ help: ## this list
 
 setup: $(READY) ## create .venv with everything in requirements.lock
 
-# uv takes seconds where pip takes minutes; both check every hash in the lock
+# uv takes seconds where pip takes minutes; both check every hash in the lock. Bytecode is made now,
+# as pip does: where Python may not keep any, each start would compile pandas and numba anew
 $(READY): requirements.lock pyproject.toml
 	@command -v $(PYTHON) >/dev/null \
 		|| { echo "$(PYTHON) is not here: install Python 3.11, or name it with make PYTHON=..." >&2; exit 1; }
 	test -x $(B)/python || $(PYTHON) -m venv .venv
-	@if command -v uv >/dev/null; then install="uv pip install --python $(B)/python"; \
+	@if command -v uv >/dev/null; then install="uv pip install --compile-bytecode --python $(B)/python"; \
 	elif test -x $(B)/uv || $(B)/python -m pip install --quiet uv 2>/dev/null; then \
-		install="$(B)/uv pip install --python $(B)/python"; \
+		install="$(B)/uv pip install --compile-bytecode --python $(B)/python"; \
 	else install="$(B)/python -m pip install --disable-pip-version-check"; fi; \
 	set -x; \
 	$$install --quiet -r requirements.lock; \
 	$$install --quiet --no-deps -e .
+	$(B)/python -m compileall -q argo_alpine services dashboards
 	@touch $@
 
 run: $(READY) ## start everything: sandbox, engine, Alpine, dashboard, and the report beside it

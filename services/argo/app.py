@@ -12,7 +12,7 @@ from typing import Any
 import uvicorn
 from fastapi import FastAPI
 
-from argo_alpine.sessions import calendar
+from argo_alpine.sessions import hours
 from services.argo import store
 from services.argo.board import Board
 from services.argo.brokers.alpaca import AlpacaBroker
@@ -214,7 +214,7 @@ def create_app(argo: Argo, folder: Path = BOOKS) -> FastAPI:
 
     @asynccontextmanager
     async def life(app: FastAPI) -> AsyncIterator[None]:
-        calendar()  # built once, before threads ask for it
+        hours()  # read once, before threads ask for them
         argo.start()
         yield
         argo.stop()

@@ -9,15 +9,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from argo_alpine import sessions as sessions_module
 from argo_alpine.domain import InvalidTime, UnavailableData
 from argo_alpine.sessions import (
+    HOUR,
     NEW_YORK,
+    ahead_of_utc,
     calendar,
     closes,
+    columns_of,
     exchange_days,
     hours,
+    hours_file,
     instant,
     microseconds,
+    offsets,
     session_at,
     sessions,
 )
@@ -101,3 +107,70 @@ def test_the_calendar_is_built_once_and_does_not_follow_the_clock():
 def test_importing_the_module_does_not_import_the_calendars():
     code = "import argo_alpine.bars, sys; sys.exit('exchange_calendars' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+@pytest.fixture
+def kept_elsewhere(tmp_path, monkeypatch):
+    "Hours are asked for anew, and kept in an empty folder."
+    monkeypatch.setattr(sessions_module, "compiled_folder", lambda package: tmp_path / "kept")
+    hours.cache_clear()
+    yield tmp_path / "kept"
+    hours.cache_clear()
+
+
+def no_calendar(exchange):
+    raise AssertionError(f"the calendar of {exchange} was built again")
+
+
+def test_hours_are_kept_and_read_back_without_the_calendar(kept_elsewhere, monkeypatch):
+    first = hours()
+    assert np.array_equal(first, columns_of(calendar()))
+    assert [file.name for file in kept_elsewhere.iterdir()] == [hours_file("XNYS").name]
+    hours.cache_clear()
+    monkeypatch.setattr(sessions_module, "calendar", no_calendar)
+    assert np.array_equal(hours(), first)
+
+
+@pytest.mark.parametrize("torn", [b"", b"\x93NUMPY", 40_000])
+def test_hours_that_were_kept_in_part_are_made_again(kept_elsewhere, torn):
+    first = hours()
+    file = hours_file("XNYS")
+    whole = file.read_bytes()
+    file.write_bytes(whole[:torn] if isinstance(torn, int) else torn)
+    hours.cache_clear()
+    assert np.array_equal(hours(), first)
+    assert file.read_bytes() == whole
+
+
+def test_hours_are_known_where_nobody_may_write(kept_elsewhere):
+    kept_elsewhere.write_text("a file where the folder should be")
+    assert np.array_equal(hours(), columns_of(calendar()))
+
+
+@pytest.mark.parametrize("what", ["release", "clock"])
+def test_another_release_or_clock_does_not_read_the_hours_of_this_one(
+    kept_elsewhere, monkeypatch, what
+):
+    hours()
+    if what == "release":
+        monkeypatch.setattr(sessions_module, "version", lambda name: "0.0")
+    else:
+        since, ahead = offsets()
+        monkeypatch.setattr(sessions_module, "offsets", lambda: (since, ahead + HOUR))
+    hours.cache_clear()
+    monkeypatch.setattr(sessions_module, "calendar", no_calendar)
+    with pytest.raises(AssertionError, match="built again"):
+        hours()
+
+
+def test_an_exchange_without_a_calendar_is_refused_and_nothing_kept(kept_elsewhere):
+    with pytest.raises(UnavailableData, match="XNYS"):
+        hours("../New York")
+    assert not kept_elsewhere.exists()
+
+
+def test_new_york_is_as_far_ahead_as_its_clock_says_at_every_hour():
+    hourly = np.arange(0, microseconds(datetime(2035, 12, 31, tzinfo=UTC)), HOUR)
+    since, ahead = offsets()
+    assert np.array_equal(ahead[np.searchsorted(since, hourly, "right") - 1], ahead_of_utc(hourly))
+    assert np.array_equal(exchange_days(hourly), (hourly + ahead_of_utc(hourly)) // (24 * HOUR))
