@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['T', 'Ran', 'Once', 'clock', 'fills_frame', 'trades_frame', 'holdings_frame', 'reasons_frame', 'coverage_frame',
-           'decisions_frame', 'since', 'add_values', 'traded_at', 'paid_of', 'halts_of', 'Backtest', 'backtest_table']
+           'decisions_frame', 'since', 'add_values', 'turned_over', 'done', 'traded_at', 'paid_of', 'halts_of',
+           'Backtest', 'backtest_table']
 
 # %% ../nbs/30_results.ipynb #59a0a042
 from collections.abc import Callable, Mapping
@@ -171,10 +172,24 @@ def add_values(fills: NDArray[np.void], traded: Floats) -> None:  # (n_fills,) F
         traded[fills[i].bar] += abs(fills[i].quantity * fills[i].price)
 
 
+@compiled
+def turned_over(first: int, fills: NDArray[np.void], equity: Floats) -> float:  # (n_fills,) FILL
+    "The sum of what was bought and sold over equity at the close; `equity` begins at `first`."
+    total = 0.0
+    for i in range(len(fills)):
+        total += abs(fills[i].quantity * fills[i].price) / equity[fills[i].bar - first]
+    return total
+
+
+def done(test: Ran) -> NDArray[np.void]:  # (n_fills,) FILL
+    "What was filled."
+    return test.run.fills[: int(test.run.book["fills"][0])]
+
+
 def traded_at(test: Ran) -> Floats:
     "Bought plus sold at each bar."
     traded = np.zeros(len(test.whole))
-    add_values(test.run.fills[: int(test.run.book["fills"][0])], traded)
+    add_values(done(test), traded)
     return traded[test.first :]
 
 
@@ -197,6 +212,7 @@ class Backtest(Ran):
     equity = Once(lambda test: test.run.equity[test.first :])  # at each close, (n_bars,)
     gross = Once(lambda test: test.run.gross[test.first :])  # longs plus shorts, likewise
     traded = Once(traded_at)  # bought plus sold, likewise
+    turned = Once(lambda test: turned_over(test.first, done(test), test.equity))  # over equity
     pnl = Once(lambda test: test.run.trades["pnl"][: int(test.run.book["trades"][0])])  # after fees
     trades, fills, holdings = Once(trades_frame), Once(fills_frame), Once(holdings_frame)
     reasons = Once(reasons_frame)  # moment, reason, count

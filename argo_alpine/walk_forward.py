@@ -60,7 +60,7 @@ def judged(part: Stretch, per_year: float) -> Outcome:
     "A stretch in numbers."
     if len(part.at) < 2:
         return Outcome(None, part.halts, part.left, "a single bar has no return")
-    curves = part.gross, per_year, part.traded
+    curves = part.gross, per_year, part.turned
     try:
         seen = page_of(part.equity, part.at, part.pnl, part.fees, *curves)
     except InvalidData:

@@ -444,6 +444,10 @@ def same(a, b):
     return a == b or (math.isnan(a) and math.isnan(b))
 
 
+def looked(equity):
+    return metrics.looked_at(equity, np.arange(len(equity)))
+
+
 def seeded(draw):
     return np.random.default_rng(draw(st.integers(0, 2**32)))
 
@@ -460,7 +464,8 @@ def long_curves(draw, longest=12_000):
 
 @given(long_curves())
 def test_a_long_curve_has_the_moments_and_the_tails_of_its_returns(equity):
-    sound, m, tail = metrics.surveyed(equity)
+    seen = looked(equity)
+    sound, m, tail = seen.curve, seen.moments, seen.tail
     r = equity[1:] / equity[:-1] - 1.0
     assert np.array_equal(sound, equity) and np.array_equal(metrics.returns(equity), r)
     assert same(tail, by_sorting(r)) and same(metrics.tail_ratio(r), by_sorting(r))
@@ -482,21 +487,21 @@ def test_any_returns_have_the_tails_that_sorting_gives(seed, n, values):
     assert same(metrics.tail_ratio(r), by_sorting(r))
 
 
-@pytest.mark.parametrize("n", [metrics.FEW, metrics.FEW + 1, 2 * metrics.FEW, 100_001])
+@pytest.mark.parametrize("n", [series.FEW, series.FEW + 1, 2 * series.FEW, 100_001])
 @pytest.mark.parametrize("sampled", [(-0.03,), (0.0,), (0.03,), (-0.03, 0.03)])
 def test_a_sample_that_misleads_costs_time_and_nothing_else(n, sampled):
     "Every return that a sample could meet is the same, or lies beyond nearly all others."
     r = np.random.default_rng(n).normal(0.0, 0.01, n)
-    step = n // metrics.SAMPLE
+    step = n // series.SAMPLE
     r[::step] = np.resize(sampled, len(r[::step]))
     equity = np.cumprod(np.append(100.0, 1 + r))
-    assert metrics.surveyed(equity)[2] == by_sorting(equity[1:] / equity[:-1] - 1.0)
+    assert looked(equity).tail == by_sorting(equity[1:] / equity[:-1] - 1.0)
 
 
 @pytest.mark.parametrize("rate", [0.0, 0.001, -0.001])
 def test_a_long_curve_of_equal_returns_has_no_tail_to_speak_of(rate):
     equity = 100 * (1 + rate) ** np.arange(8_000.0)
-    _, m, tail = metrics.surveyed(equity)
+    m, tail = looked(equity).moments, looked(equity).tail
     assert m.mean == pytest.approx(rate, abs=1e-12) and math.isnan(metrics.sharpe(m, 252))
     assert math.isnan(tail) if rate >= 0 else tail == pytest.approx(-1)
 
@@ -510,7 +515,7 @@ def test_nothing_has_no_moments_and_no_tails():
 @given(curves)
 def test_a_wild_curve_has_the_moments_of_its_returns(equity):
     "From a cent to a fortune and back: the guess of the mean is a bad one."
-    found, known = metrics.surveyed(equity)[1], metrics.moments(metrics.returns(equity))
+    found, known = looked(equity).moments, metrics.moments(metrics.returns(equity))
     assert found.n == known.n
     assert found.mean == pytest.approx(known.mean, rel=1e-9, abs=1e-12)
     assert metrics.sharpe(found, 1) == pytest.approx(
@@ -549,12 +554,11 @@ def test_falls_are_those_that_are_seen_point_by_point(equity, seed):
 
 
 @given(long_curves(longest=700), st.integers(0, 2**32))
-def test_means_over_equity_are_those_of_numpy(equity, seed):
-    rng = np.random.default_rng(seed)
-    gross, traded = rng.uniform(0, 2, (2, len(equity))) * equity
-    flaws, held, moved = metrics.shares(gross, traded, equity)
-    assert flaws == 0
-    assert (held, moved) == pytest.approx(((gross / equity).mean(), (traded / equity).mean()))
+def test_sums_over_equity_are_those_of_numpy(equity, seed):
+    gross = np.random.default_rng(seed).uniform(0, 2, len(equity)) * equity
+    flaws, held = metrics.shares(gross, equity)
+    assert (flaws, held) == (0, pytest.approx((gross / equity).sum()))
+    assert metrics.shares(np.zeros(0), equity) == (0, 0.0)
 
 
 @pytest.mark.parametrize("place", [0, 1, 63, 64, 65, 128, 199])
@@ -570,6 +574,16 @@ def test_a_flaw_is_named_wherever_it_is(place, wrong):
     }.items():
         with pytest.raises(InvalidData, match=f"{name}.* {wrong} at {place}$"):
             metrics.summarise(*columns)
+    if wrong != -1.0:  # a trade may lose
+        with pytest.raises(InvalidData, match=f"pnl must be finite, was {wrong} at {place}$"):
+            metrics.summarise(sound, at, flawed, fees, sound, 252)
+
+
+@pytest.mark.parametrize("length", [0, 1, 199, 201])
+def test_holdings_must_be_known_at_every_point(length):
+    at, none, equity = DAY * np.arange(200), np.zeros(0), np.full(200, 100.0)
+    with pytest.raises(InvalidData, match=f"gross must hold 200 numbers.*{length},"):
+        metrics.summarise(equity, at, none, none, np.ones(length), 252)
 
 
 # Nothing is made up

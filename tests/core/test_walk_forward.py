@@ -238,8 +238,26 @@ def test_what_is_sold_at_the_end_counts_as_traded():
     part, run = stretch(course_of(STOCKS), Candidate(), Span(0, len(STOCKS))), backtest(STOCKS)
     value = (run.holdings["quantity"].abs() * run.holdings["last"]).sum()
     assert value > 0
-    assert part.traded[-1] - run.traded[-1] == pytest.approx(value, rel=1e-3)
-    assert np.array_equal(part.traded[:-1], run.traded[:-1])
+    assert run.turned == pytest.approx((run.traded / run.equity).sum())
+    before = (run.traded / part.equity).sum()  # the last point bears what the sale costs
+    assert part.turned - before == pytest.approx(value / part.equity[-1], rel=1e-3)
+
+
+def test_turnover_counts_from_the_first_decision_on():
+    late = backtest(STOCKS, start=date(2002, 3, 1))
+    assert late.first > 0
+    assert late.turned == pytest.approx((late.traded / late.equity).sum())
+    part = stretch(course_of(STOCKS, date(2002, 3, 1)), Candidate(), Span(late.first, len(STOCKS)))
+    sold = (late.holdings["quantity"].abs() * late.holdings["last"]).sum() / part.equity[-1]
+    assert part.turned == pytest.approx((late.traded / part.equity).sum() + sold, rel=1e-5)
+
+
+def test_turnover_of_stitched_windows_is_that_of_each():
+    spans = [Span(0, 250), Span(250, 500)]
+    parts = [stretch(course_of(STOCKS), Candidate(), span) for span in spans]
+    assert all(part.turned > 0 for part in parts)
+    whole = stitched(parts, 100_000.0)
+    assert whole.turned == parts[0].turned + parts[1].turned
 
 
 def test_threads_change_no_bit():
