@@ -316,7 +316,7 @@ def loop(
     t = max(start, 0)  # a place that cannot be negative is found faster
     while t < end:
         if is_single and t > start:
-            t, now = coast(t, end, now, market, run, rules)
+            t, now = coast(t, end, now, told, market, run, rules)
             if t == end:
                 break
         now = open_bar(t, now, market, run, rules)

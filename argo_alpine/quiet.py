@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['STRETCH', 'SIGNAL', 'NO_PRICE', 'HELD', 'MODE', 'ranges_of', 'speaks_at', 'comes_at', 'left_alone', 'before_rearm',
            'opening_of', 'charge', 'add_value', 'is_safe', 'watch_bars', 'value_bars', 'sit_out', 'log_held',
-           'pass_bars', 'coast']
+           'pass_bars', 'ask_for_bar', 'coast']
 
 # %% ../nbs/28_quiet.ipynb #a0e1f5c4
 import numpy as np
@@ -14,6 +14,8 @@ from .book import Market, Marks, Rules, Run
 from .domain import Floats, compiled
 from .engine import WHY
 from .fills import interest, is_reached
+from .memory import ask_for
+from .opinions import Opinions
 from .risk import REASONS, is_drawn_down
 
 # %% ../nbs/28_quiet.ipynb #093585b8
@@ -30,27 +32,23 @@ def ranges_of(low: Floats, high: Floats) -> Floats:  # (n_stretches, 2)
 @compiled
 def speaks_at(t: int, last: int, run: Run) -> int:
     "The first of some bars on which the sources ask a position, or none, for anything; or `last`."
-    quantity, part, found = run.slots[0].quantity, run.sides[t:last], False
+    quantity, sides, first = run.slots[0].quantity, run.sides[t:last], last - t
     held = 0 if quantity == 0 else (1 if quantity > 0 else -1)
-    for i in range(len(part)):  # without a way out, many at a time
-        found |= (part[i] != 0) & (part[i] != held)
-    for i in range(t, last if found else t):
-        if run.sides[i] != 0 and run.sides[i] != held:
-            return i
-    return last
+    for i in range(len(sides)):  # without a way out, many at a time
+        first = min(first, i if (sides[i] != 0) & (sides[i] != held) else last - t)
+    return t + first
 
 # %% ../nbs/28_quiet.ipynb #d9341b86
 @compiled
 def comes_at(t: int, last: int, market: Market, run: Run) -> int:
     "The first bar of a stretch that comes to a leg of a position, or is missing; or `last`."
     slot, quantity, (low, high) = run.slots[0], run.slots[0].quantity, market.ranges[t // STRETCH]
-    stop, target = slot.stop, slot.target
+    stop, target, closes = slot.stop, slot.target, market.closes[t:last]
+    highs, lows = market.high[t:last, 0], market.low[t:last, 0]
     is_far = low == low and not is_reached(quantity, high, low, stop, target)
-    for i in range(t, t if is_far else last):
-        if market.closes[i] != market.closes[i]:
-            return i
-        if is_reached(quantity, market.high[i, 0], market.low[i, 0], stop, target):
-            return i
+    for i in range(0 if is_far else len(closes)):
+        if closes[i] != closes[i] or is_reached(quantity, highs[i], lows[i], stop, target):
+            return t + i
     return last
 
 # %% ../nbs/28_quiet.ipynb #09790d4d
@@ -98,13 +96,14 @@ def charge(
         run.equity[t:last] = cash
         return cash, owed
     since, share, price = 0, 0.0, run.marks[0]  # the bar before may be missing
-    for i in range(t, last):
-        if market.at[i] - market.at[i - 1] != since:  # seldom: divisions take their time
-            since = market.at[i] - market.at[i - 1]
+    at, closes, equity = market.at[t - 1 : last], market.closes[t:last], run.equity[t:last]
+    for i in range(len(closes)):
+        if at[i + 1] - at[i] != since:  # seldom: divisions take their time
+            since = at[i + 1] - at[i]
             share = interest(since / 86_400_000_000.0, rules.costs)
         paid = -quantity * price * share
-        cash, owed, price = cash - paid, owed + paid, market.closes[i]
-        run.equity[i] = cash
+        cash, owed, price = cash - paid, owed + paid, closes[i]
+        equity[i] = cash
     return cash, owed
 
 
@@ -137,15 +136,16 @@ def watch_bars(
     t: int, last: int, now: Marks, market: Market, run: Run, rules: Rules
 ) -> tuple[int, float]:  # and the peak before it
     "The first of some bars that breaks a limit, by the cash from `charge`; `last` if none does."
-    quantity, peak = run.slots[0].quantity, now.peak
-    for i in range(t, last):
-        at_open = run.equity[i] + quantity * market.open[i, 0]
-        at_close = run.equity[i] + quantity * market.closes[i]
+    quantity, peak, cash = run.slots[0].quantity, now.peak, run.equity[t:last]
+    opens, closes = market.open[t:last, 0], market.closes[t:last]
+    for i in range(len(cash)):
+        at_open = cash[i] + quantity * opens[i]
+        at_close = cash[i] + quantity * closes[i]
         first, high = max(peak, at_open), max(peak, at_open, at_close)
         is_broken = is_drawn_down(at_open, first, rules.limits)
         is_broken |= is_drawn_down(at_close, high, rules.limits)
         if is_broken and now.mode != 2:
-            return i, peak
+            return t + i, peak
         peak = high
     return last, peak
 
@@ -175,8 +175,9 @@ MODE = REASONS.index("mode")
 def sit_out(t: int, last: int, market: Market, run: Run) -> None:
     "Refuse, for the halt, what is wished on some bars and waits from the one before."
     book, wishes, unpriced = run.book[0], 0, 0
-    for i in range(t, last):
-        is_asked, is_priced = run.sides[i] != 0, market.atr[i, 0] > 0
+    sides, ranges = run.sides[t:last], market.atr[t:last, 0]
+    for i in range(len(sides)):
+        is_asked, is_priced = sides[i] != 0, ranges[i] > 0
         wishes += is_asked & is_priced
         unpriced += is_asked & (is_priced == 0)
     run.whys[HELD] -= wishes + unpriced  # as which all were counted beforehand
@@ -218,8 +219,17 @@ def pass_bars(
 
 # %% ../nbs/28_quiet.ipynb #7727d696
 @compiled
+def ask_for_bar(t: int, told: Opinions, market: Market) -> None:
+    "Let a bar be fetched, from all the columns that are read when something happens."
+    ask_for(market.opened, t), ask_for(market.at, t), ask_for(market.days, t)
+    ask_for(market.open, t), ask_for(market.high, t), ask_for(market.low, t)
+    ask_for(market.close, t), ask_for(market.atr, t)
+    ask_for(told.pooled, t), ask_for(told.spoken, t)
+
+
+@compiled
 def coast(
-    t: int, end: int, now: Marks, market: Market, run: Run, rules: Rules
+    t: int, end: int, now: Marks, told: Opinions, market: Market, run: Run, rules: Rules
 ) -> tuple[int, Marks]:  # the first bar on which something may happen
     "Pass the bars on which a single position, or none, is left alone."
     book, is_out = run.book[0], now.mode == 2 and run.slots[0].quantity == 0 and len(run.log) == 0
@@ -231,4 +241,5 @@ def coast(
             sit_out(t, asked, market, run)
     else:
         asked = left_alone(t, end, market, run) if book.waiting == 0 else t
+    ask_for_bar(min(asked, len(market.at) - 1), told, market)
     return pass_bars(t, asked, now, market, run, rules) if asked > t else (t, now)

@@ -79,8 +79,11 @@ def shares(
     part: float = 1.0,  # the smallest part of a share that is traded
 ) -> float:  # 0: too small
     "Shares for a share of equity, rounded down to whole parts."
-    money = min(equity * percent / 100.0, budget)
-    return float(money // (price * part) * part) if price > 0 and money >= price * part else 0.0
+    money, one = min(equity * percent / 100.0, budget), price * part
+    if not (price > 0 and money >= one):
+        return 0.0
+    count = np.floor(money / one)
+    return float((count - (count * one > money)) * part)
 
 # %% ../nbs/23_sizing.ipynb #34e02711
 @compiled

@@ -1,0 +1,33 @@
+"""As many shares as the money buys, and not one part more."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from argo_alpine.sizing import shares
+
+cents = st.integers(1, 10_000_000).map(lambda c: c / 100)
+PARTS = (1.0, 0.5, 0.01, 0.001)
+
+
+@given(st.floats(0.1, 100), cents, cents, st.sampled_from(PARTS))
+def test_the_money_is_not_exceeded_and_one_part_more_would_exceed_it(percent, equity, price, part):
+    money, one = equity * percent / 100.0, price * part
+    count = round(shares(percent, equity, price, 1e18, part) / part)
+    assert count * one <= money or count == 0
+    assert (count + 1) * one > money * (1 - 1e-15)
+
+
+@pytest.mark.parametrize(
+    ("percent", "equity", "price", "part", "expected"),
+    [(2.0, 6_800.0, 0.4, 1.0, 340), (5.0, 100_000.0, 3.2, 0.01, 1_562.5), (100.0, 1.0, 0.1, 1, 10)],
+)
+def test_a_price_in_dimes_buys_what_a_person_would_count(percent, equity, price, part, expected):
+    assert shares(percent, equity, price, 1e18, part) == pytest.approx(expected, rel=1e-12)
+
+
+def test_less_than_the_smallest_part_is_nothing():
+    assert shares(1.0, 100.0, 1.01, 1e18) == 0.0
+    assert shares(1.0, 100.0, 1.0, 1e18) == 1.0
+    assert shares(1.0, 100.0, 1.0, 0.99) == 0.0
+    assert shares(1.0, 100.0, 0.0, 1e18) == 0.0
