@@ -210,9 +210,12 @@ def roomier(n_actions: int, run: Run) -> Run:
 # %% ../nbs/27_book.ipynb #d601bea8
 def cleared(run: Run, cash: float) -> Run:
     "The room of a run whose results nobody needs any more, as before its first bar."
-    for name in set(Run._fields).difference(WRITTEN_OVER):
-        getattr(run, name).view(np.uint8).fill(0)
-    run.book["cash"], run.log["why"] = cash, SILENT_BAR
+    for counted in (run.book, run.slots, run.seen, run.whys, run.refused):
+        counted.view(np.uint8).fill(0)  # of the others nothing is read before it is written to
+    run.book["cash"] = cash
+    if len(run.log):
+        run.log.view(np.uint8).fill(0)
+        run.log["why"] = SILENT_BAR
     return run
 
 # %% ../nbs/27_book.ipynb #1d448699

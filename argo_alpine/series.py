@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['LANES', 'Plain', 'TAIL', 'FEW', 'SAMPLE', 'in_all', 'Moments', 'add_powers', 'corrected', 'plain', 'plain_moments',
-           'moments', 'ranked', 'tails', 'bounds', 'keep', 'holds', 'grow', 'bounds_of', 'survey']
+           'moments', 'between', 'tails', 'bounds', 'keep', 'holds', 'grow', 'add_shares', 'bounds_of', 'survey']
 
 # %% ../nbs/32_series.ipynb #d9305fa2
 import math
@@ -91,20 +91,18 @@ def moments(returns: Floats) -> Moments:  # NaN of nothing
 TAIL = 0.05  # share of the returns
 
 
-def ranked(values: Floats, place: float) -> float:
-    "What stands at a place in order, from 0, on the line between neighbours. It moves the values."
-    low = int(place)
-    values.partition(low)
-    value, behind = values[low], values[low + 1 :]
-    return float(value + place % 1.0 * ((behind.min() if len(behind) else value) - value))
+def between(ordered: Floats, place: float) -> float:
+    "What stands at a place in order, from 0, on the line between neighbours."
+    low, high = ordered[int(place)], ordered[min(int(place) + 1, len(ordered) - 1)]
+    return float(low + place % 1.0 * (high - low))
 
 
 def tails(kept: Floats, n: int) -> tuple[float, float]:
-    "The 5 % and 95 % quantiles of n returns by the outermost, which it moves; NaN of none."
+    "The 5 % and 95 % quantiles of n returns by the outermost; NaN of none."
     if n == 0:
         return math.nan, math.nan
-    hidden = n - len(kept)  # in the middle
-    return ranked(kept, TAIL * (n - 1)), ranked(kept, (1.0 - TAIL) * (n - 1) - hidden)
+    hidden, ordered = n - len(kept), np.sort(kept)  # in the middle
+    return between(ordered, TAIL * (n - 1)), between(ordered, (1.0 - TAIL) * (n - 1) - hidden)
 
 # %% ../nbs/32_series.ipynb #d2b7903f
 FEW = 5_000  # returns; so few are not thinned out
@@ -140,12 +138,23 @@ def holds(kept: Floats, low: float, high: float, n: int) -> bool:
 
 # %% ../nbs/32_series.ipynb #a08c6d19
 @compiled
-def grow(equity: Floats, room: Floats) -> int:  # room for returns, (n_points - 1,)
-    "Write down the returns; after how many the equity is not finite or not above zero."
+def grow(equity: Floats, inverse: Floats, room: Floats) -> int:  # one point more than returns
+    "Write down one over each point and the returns; after how many the equity is flawed."
     flaws = 0
     for i in range(len(room)):
-        room[i] = equity[i + 1] / equity[i] - 1.0
+        inverse[i] = 1.0 / equity[i]
+        room[i] = (equity[i + 1] - equity[i]) * inverse[i]
         flaws += not 0.0 < equity[i + 1] < np.inf
+    return flaws
+
+
+@compiled
+def add_shares(amounts: Floats, inverse: Floats, sums: Floats) -> int:
+    "Add amounts over equity to sums side by side; how many of them are flawed."
+    flaws = 0
+    for i in range(len(inverse)):
+        sums[i] += amounts[i] * inverse[i]
+        flaws += not 0.0 <= amounts[i] < np.inf
     return flaws
 
 # %% ../nbs/32_series.ipynb #b3537440
@@ -164,19 +173,24 @@ def bounds_of(equity: Floats) -> tuple[float, float]:
 @compiled(makes_arrays=True)
 def survey(
     equity: Floats,  # (n_points,)
+    gross: Floats,  # (n_points,)
     room: Floats,  # (n_points - 1,) written: the returns, at least the outermost
-) -> tuple[int, int, Plain]:  # points not finite or not above zero, returns there, moments
-    "Read a curve once."
-    n, kept, sums, now = len(equity) - 1, 0, np.zeros((5, LANES)), np.empty(LANES)
-    flaws, guess = 0 if 0.0 < equity[0] < np.inf else 1, (equity[-1] / equity[0]) ** (1.0 / n) - 1.0
-    low, high = bounds_of(equity)
+) -> tuple[int, int, int, Plain, float]:
+    "Read a curve once: flaws, flaws of gross, returns kept, moments, sum of gross over equity."
+    n, kept, held, sums = len(equity) - 1, 0, np.zeros(LANES), np.zeros((5, LANES))
+    returns, inverse, (low, high) = np.empty(LANES), np.empty(LANES), bounds_of(equity)
+    guess = (equity[-1] / equity[0]) ** (1.0 / n) - 1.0
+    flaws, odd = 0 if 0.0 < equity[0] < np.inf else 1, 0
     for start in range(0, n, LANES):
         part = equity[start : start + LANES + 1]
-        r = now[: len(part) - 1]
-        flaws += grow(part, r)
+        r, one_over = returns[: len(part) - 1], inverse[: len(part) - 1]
+        flaws += grow(part, one_over, r)
+        odd += add_shares(gross[start : start + LANES], one_over, held)
         add_powers(r, guess, sums)
         kept = keep(r, low, high, room, kept)
+    odd += add_shares(gross[n:], 1.0 / equity[n:], held)
     if kept < n and not holds(room[:kept], low, high, n):
         kept = n
-        grow(equity, room)
-    return flaws, kept, plain(corrected(n, guess, sums))
+        for i in range(n):
+            room[i] = (equity[i + 1] - equity[i]) * (1.0 / equity[i])
+    return flaws, odd, kept, plain(corrected(n, guess, sums)), in_all(held)
