@@ -680,6 +680,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                     'argo_alpine.sizing.bracket': ('sizing.html#bracket', 'argo_alpine/sizing.py'),
                                     'argo_alpine.sizing.dearest': ('sizing.html#dearest', 'argo_alpine/sizing.py'),
                                     'argo_alpine.sizing.entry_limit': ('sizing.html#entry_limit', 'argo_alpine/sizing.py'),
+                                    'argo_alpine.sizing.quotable': ('sizing.html#quotable', 'argo_alpine/sizing.py'),
                                     'argo_alpine.sizing.shares': ('sizing.html#shares', 'argo_alpine/sizing.py'),
                                     'argo_alpine.sizing.size_pct': ('sizing.html#size_pct', 'argo_alpine/sizing.py'),
                                     'argo_alpine.sizing.to_tick': ('sizing.html#to_tick', 'argo_alpine/sizing.py'),

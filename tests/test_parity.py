@@ -201,6 +201,7 @@ def test_the_comparison_sees_trades_refusals_halts_and_reversals():
     [
         {"consensus": ConsensusPolicy(WEIGHTS, threshold=75.5)},
         {"sizing": SizingPolicy(stop_pct=3.01)},
+        {"sizing": SizingPolicy(tick=0.02)},
         {"risk": RiskPolicy(drawdown_pct=50.0, collar_pct=1.0)},
     ],
 )
@@ -224,7 +225,8 @@ def every_rule(**changed) -> dict:
             group_limit=1, groups={"A": "g", "B": "g"},
         ),
         sizing=SizingPolicy(
-            base_pct=40.0, max_pct=90.0, is_limit=True, limit_bps=60.0, stop_pct=2.0, target_pct=2.0
+            base_pct=40.0, max_pct=90.0, is_limit=True, limit_bps=60.0, stop_pct=2.0,
+            target_pct=2.0, tick=0.05,
         ),
     )  # fmt: skip
     costs = FillPolicy(

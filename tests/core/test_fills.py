@@ -151,11 +151,6 @@ def test_usual_volume_reads_the_past_alone_and_skips_holes():
     ]
 
 
-def not_yet(reason):
-    """A truth that does not hold yet; it must be unmarked when it does."""
-    return pytest.mark.xfail(strict=True, raises=AssertionError, reason=reason)
-
-
 def market(*rows: str, volume: float = 1e6) -> Bars:
     """One symbol, a row a bar: open high low close."""
     o, h, lo, c = np.array([[float(x) for x in row.split()] for row in rows]).T[:, :, None]
@@ -291,12 +286,23 @@ def test_when_a_bar_opened_does_not_depend_on_later_bars():
     assert np.array_equal(bars.opened[:5], early.opened)
 
 
-@not_yet("cents are a tick of US stocks: 30 pips become one")
-def test_a_stop_of_a_currency_stands_where_the_policy_says():
-    """Three ATRs of .002 below 1.0501 is 1.0471; in whole cents it is 1.05, a hundredth of that."""
+@pytest.mark.parametrize("tick", [0.0001, 0.00005])
+def test_a_stop_of_a_currency_stands_where_the_policy_says(tick):
+    """One ATR and a half of .002 below 1.0501 is 1.0471, which no bar reaches."""
     bars = market(*["1.0501 1.0511 1.0491 1.0501"] * 40)
-    run = obeyed(bars, [nan] * 20 + [1.0] + [nan] * 19, stop_atrs=1.5)
-    assert run.trades.empty
+    wishes = [nan] * 20 + [1.0] + [nan] * 19
+    held = obeyed(bars, wishes, stop_atrs=1.5, tick=tick)
+    assert held.trades.empty and held.holdings["stop"].tolist() == [1.0471]
+    in_cents = obeyed(bars, wishes, stop_atrs=1.5)
+    assert in_cents.trades["exit"].tolist() == [1.05]
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_a_limit_is_in_whole_ticks(sign):
+    bars = market("4512.3 4520 4500 4512.3", *["4512.3 4600 4400 4512.3"] * 2)
+    wishes = [sign, nan, nan]
+    run = obeyed(bars, wishes, is_limit=True, limit_bps=3.0, tick=0.25)
+    assert run.fills["price"].tolist() == [4_511.0 if sign > 0 else 4_513.75]
 
 
 def test_a_sale_that_brought_nothing_can_be_shown():
