@@ -11,7 +11,7 @@ __all__ = ['NEAR', 'CROWD', 'code_digest', 'ground_of', 'counted', 'chunk_of', '
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import cache, partial
 from hashlib import sha256
@@ -74,6 +74,7 @@ def ground_of(course: Course) -> dict[str, object]:
         "cash": course.cash,
         "per_year": course.per_year,
         "readings": digest(course.readings),
+        "actions": digest(course.actions),
     }
 
 # %% ../nbs/35_optimize.ipynb #16c36561
@@ -108,7 +109,7 @@ def chunk_of(course: Course, candidates: Sequence[Candidate]) -> list[Outcome]:
         own = Bars(
             bars.symbols, bars.at.copy(), *each(lambda n: getattr(bars, n).copy()), bars.basis
         )
-        course = Course(own, course.spans, course.per_year, course.cash, course.readings)
+        course = replace(course, bars=own)
     return outcomes(course, candidates)
 
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .backtest import DEFAULT_COSTS, Prepared, prepared
-from .bars import Bars, each
+from .bars import Action, Bars, each
 from .book import Market, Run
 from argo_alpine.domain import (
     Floats,
@@ -59,6 +59,7 @@ class Course(Value):
     per_year: float  # returns in a year
     cash: float = 100_000.0  # at the beginning of each span
     readings: tuple[Reading, ...] = ()  # recorded ones of X and Sonar
+    actions: tuple[Action, ...] = ()  # splits and dividends, on raw bars
 
 # %% ../nbs/32_stretches.ipynb #9a18453a
 SESSIONS = 252  # trading days in a year
@@ -78,6 +79,7 @@ def course_of(
     cash: float = 100_000.0,
     readings: Sequence[Reading] = (),
     per_year: float | None = None,  # none: 252 days, times bars a day as observed
+    actions: Sequence[Action] = (),  # splits and dividends, on raw bars
 ) -> Course:
     "One span from a date to the end. *Raises* `InvalidData` when that leaves less than two bars."
     days, symbols = bars.days, tuple(sorted(bars.symbols))
@@ -89,7 +91,8 @@ def course_of(
         raise InvalidData(f"{len(bars)} bars leave {len(bars) - first} from {start} on: load more")
     if per_year is None:
         per_year = SESSIONS * len(days) / (1 + np.count_nonzero(days[1:] != days[:-1]))
-    return Course(bars, (Span(first, len(bars)),), per_year, cash, tuple(readings))
+    spans = (Span(first, len(bars)),)
+    return Course(bars, spans, per_year, cash, tuple(readings), tuple(actions))
 
 # %% ../nbs/32_stretches.ipynb #051b73cb
 @compiled
@@ -159,7 +162,8 @@ def staged(course: Course, span: Span) -> Stage:
     day = EPOCH + timedelta(int(days[-1]))
     if span.first > 0 and days[0] == days[-1]:
         raise InvalidPolicy(f"bar {span.first} lies within {day}: begin with the first of a day")
-    return Stage(course, prepared(until(course.bars, span.stop), course.readings, day))
+    bars = until(course.bars, span.stop)
+    return Stage(course, prepared(bars, course.readings, day, course.actions))
 
 # %% ../nbs/32_stretches.ipynb #dfb38838
 def idle(course: Course, span: Span) -> Stretch:

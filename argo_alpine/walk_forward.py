@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from .bars import Bars
+from .bars import Action, Bars
 from .book import majority_of
 from .domain import Floats, Ints, InvalidData, InvalidPolicy, Reading, Value
 from .fields import Grid, Knob, with_fields, worded
@@ -437,11 +437,13 @@ def walk_forward(
     cash: float = 100_000.0,  # at the beginning of each window
     readings: Sequence[Reading] = (),
     per_year: float | None = None,  # returns in a year; none: as observed
+    actions: Sequence[Action] = (),  # splits and dividends, on raw bars
     run: Runner = outcomes,  # who runs the trials
     tick: Tick | None = None,
 ) -> WalkForward:
     "Choose on each training window, judge on the next test. *Raises* `InvalidPolicy`."
-    course, aim = course_of(bars, start, cash, readings, per_year), objective or Objective()
+    course = course_of(bars, start, cash, readings, per_year, actions)
+    aim = objective or Objective()
     made, base = folds(course.bars.at, windows, course.spans[0].first), base or Candidate()
     steps: list[Step] = []
     for fold in made:

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from argo_alpine import optimize
-from argo_alpine.backtest import Prepared
-from argo_alpine.bars import load
-from argo_alpine.domain import InvalidPolicy, InvalidSettings, Unavailable
+from argo_alpine.backtest import Prepared, backtest
+from argo_alpine.bars import COLUMNS, Action, Bars, load
+from argo_alpine.domain import InvalidBars, InvalidPolicy, InvalidSettings, Unavailable
 from argo_alpine.fields import Grid, with_fields
 from argo_alpine.optimize import (
     Range,
@@ -31,9 +31,9 @@ from argo_alpine.optimize import (
     search,
     sweep,
 )
-from argo_alpine.stretches import Candidate, course_of
+from argo_alpine.stretches import Candidate, course_of, stretch
 from argo_alpine.trials import Ledger
-from argo_alpine.walk_forward import Objective, Windows, outcomes, walk_forward
+from argo_alpine.walk_forward import Objective, Windows, folds, outcomes, walk_forward
 from tests.together import waited
 
 STOCKS = load(["MSFT", "AAPL"], last=date(2004, 12, 31))
@@ -42,6 +42,22 @@ GRID = Grid({"consensus.threshold": tuple(range(62, 80, 2)), "sizing.stop_pct": 
 SMALL = Grid({"consensus.threshold": (66, 70, 74), "costs.slippage_bps": (0, 20)})
 SPACE = {"consensus.threshold": Range(60, 80), "indicators.sma": Range(10, 60, step=10)}
 AIM = Objective("sharpe", min_trades=3)
+
+
+def in_old_shares(bars, symbol, day, ratio):
+    """The bars as they were before anybody knew of a split, and the split."""
+    before = (bars.days < (day - date(1970, 1, 1)).days)[:, None]
+    here = before & (np.array(bars.symbols) == symbol)
+    columns = [
+        np.where(here, values / ratio if name == "volume" else values * ratio, values)
+        for name, values in ((n, getattr(bars, n)) for n in COLUMNS)
+    ]
+    return Bars(bars.symbols, bars.at, *columns, "raw"), Action(symbol, day, ratio)
+
+
+RAW, SPLIT = in_old_shares(STOCKS, "MSFT", date(2003, 9, 2), 2.0)
+ACTIONS = (SPLIT, Action("AAPL", date(2004, 2, 3), 1.0, 0.25))
+IN_RAW = course_of(RAW, date(2003, 1, 2), actions=ACTIONS)
 
 
 @pytest.fixture
@@ -204,6 +220,46 @@ def test_a_cluster_of_two_changes_no_bit(cluster, path):
     some = [with_fields(Candidate(), point) for point in SMALL.points]
     with on_cluster(cluster) as run:
         assert repr(run(COURSE, some)) == repr(outcomes(COURSE, some))
+
+
+def test_a_cluster_is_told_of_splits(cluster):
+    some = [with_fields(Candidate(), point) for point in SMALL.points]
+    with on_cluster(cluster) as run:
+        assert repr(run(IN_RAW, some)) == repr(outcomes(IN_RAW, some))
+
+
+def test_every_candidate_meets_splits_and_dividends_as_a_backtest_does():
+    some = [with_fields(Candidate(), point) for point in SMALL.points]
+    found = outcomes(IN_RAW, some, workers=2)
+    unaware = outcomes(course_of(RAW, date(2003, 1, 2)), some)
+    for candidate, outcome, blind in zip(some, found, unaware, strict=True):
+        asked = candidate.policy, candidate.costs
+        run = backtest(RAW, *asked, start=date(2003, 1, 2), actions=ACTIONS)
+        assert outcome.summary.trades == len(run.trades) + len(run.holdings)
+        alone = stretch(IN_RAW, candidate, IN_RAW.spans[0])
+        assert np.array_equal(alone.equity[:-1], run.equity[:-1])
+        assert outcome.summary.total_return == alone.equity[-1] / alone.equity[0] - 1
+        assert blind.summary.total_return != outcome.summary.total_return
+
+
+def test_a_walk_meets_splits_in_training_and_in_tests():
+    windows = Windows(train=250, test=120)
+    walk = walk_forward(RAW, SMALL, windows, objective=AIM, actions=ACTIONS)
+    blind = walk_forward(RAW, SMALL, windows, objective=AIM)
+    assert not np.array_equal(walk.whole.equity, blind.whole.equity)
+    course = course_of(RAW, actions=ACTIONS)
+    for step, fold in zip(walk.steps, folds(RAW.at, windows), strict=True):
+        alone = stretch(course, with_fields(Candidate(), step.chosen), fold.test)
+        assert not step.chosen or np.array_equal(alone.equity, step.part.equity)
+
+
+def test_actions_on_adjusted_bars_are_refused_and_others_are_other_trials(path):
+    adjusted = course_of(STOCKS, date(2003, 1, 2), actions=ACTIONS)
+    with pytest.raises(InvalidBars, match="need raw prices"):
+        sweep(adjusted, SMALL, objective=AIM)
+    sweep(IN_RAW, SMALL, objective=AIM, ledger=Ledger(path))
+    fewer = course_of(RAW, date(2003, 1, 2), actions=ACTIONS[:1])
+    assert sweep(fewer, SMALL, objective=AIM, ledger=Ledger(path)).ever == 2 * len(SMALL)
 
 
 def test_a_worker_with_other_code_is_refused(cluster, monkeypatch):
