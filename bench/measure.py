@@ -19,6 +19,7 @@ import numpy as np
 import psutil
 
 ROOT = Path(__file__).parents[1]
+ENOUGH = 0.02  # seconds; what takes less is timed several times in a row
 Step = Callable[[str], None]  # shows what is being done
 
 
@@ -46,13 +47,15 @@ class Absent:
     why: str
 
 
-def seconds(job: Callable[[], object]) -> float:
-    """How long one call takes, without somebody else's garbage."""
+def seconds(job: Callable[[], object], least: float = 0.0) -> float:
+    """How long a call takes, without somebody else's garbage: one, or as many as fill `least`."""
     gc.collect()
     gc.freeze()  # or every collection walks all that all engines have imported
-    began = time.perf_counter()
-    job()
-    return time.perf_counter() - began
+    began, calls, took = time.perf_counter(), 0, 0.0
+    while calls == 0 or took < least:
+        job()
+        calls, took = calls + 1, time.perf_counter() - began
+    return took / calls
 
 
 def interleaved(
@@ -61,6 +64,7 @@ def interleaved(
     """Times of all jobs, in turn, so that a drift of the machine hits all alike.
 
     Each turn begins with a call that is not counted: the engine before has filled the caches.
+    Short jobs are repeated, as `timeit` does: the clock is read between caches, not across them.
     """
     first: dict[str, float] = {}
     absent: dict[str, Absent] = {}
@@ -75,7 +79,7 @@ def interleaved(
         for name in first:
             step(name)
             jobs[name]()
-            times[name].append(seconds(jobs[name]))
+            times[name].append(seconds(jobs[name], ENOUGH))
     return {n: absent[n] if n in absent else Timing(first[n], tuple(times[n])) for n in jobs}
 
 

@@ -2,11 +2,12 @@
 
 import json
 import platform
+import time
 
 import numpy as np
 import pytest
 
-from bench import parity
+from bench import measure, parity
 from bench.backtest import report
 from bench.markets import directions, google, walk
 from bench.measure import Absent, Timing, interleaved, ratio, slope
@@ -51,12 +52,21 @@ def test_a_wild_walk_reaches_stops_and_targets_alike():
     assert found.legs > 0
 
 
-def test_engines_take_turns_each_after_a_call_that_is_not_counted():
+def test_engines_take_turns_each_after_a_call_that_is_not_counted(monkeypatch):
+    monkeypatch.setattr(measure, "ENOUGH", 0.0)
     calls = []
     jobs = {name: lambda name=name: calls.append(name) for name in "ab"}
     times = interleaved(jobs, 3)
     assert "".join(calls) == "ab" + 3 * "aabb"
     assert all(len(timing.runs) == 3 for timing in times.values())
+
+
+def test_a_short_job_is_repeated_and_told_per_call():
+    calls = []
+    took = measure.seconds(lambda: calls.append(time.sleep(0.002)), 0.02)
+    assert 2 <= len(calls) <= 10
+    assert took >= 0.002
+    assert took * len(calls) >= 0.02
 
 
 def test_a_peer_that_is_not_installed_costs_one_ratio_and_says_why():
