@@ -26,13 +26,12 @@ Wanted: TypeAlias = tuple[tuple[int, ...], DTypeLike]  # shape and kind of an ar
 
 def cut(*wanted: Wanted) -> list[NDArray[Any]]:
     "Arrays from one piece of memory, holding anything; it is given back with the last of them."
-    kinds = [np.dtype(kind) for _, kind in wanted]
-    sizes = [prod(shape) * kind.itemsize for (shape, _), kind in zip(wanted, kinds, strict=True)]
-    places = [-(-size // LINE) * LINE + GAP for size in sizes]
+    kinds = [(shape, np.dtype(kind)) for shape, kind in wanted]
+    places = [-(-prod(shape) * kind.itemsize // LINE) * LINE + GAP for shape, kind in kinds]
     piece = np.empty(sum(places) + LINE, np.uint8)
     first, found = -piece.ctypes.data % LINE, []
-    for (shape, _), kind, size, place in zip(wanted, kinds, sizes, places, strict=True):
-        found.append(piece[first : first + size].view(kind).reshape(shape))
+    for (shape, kind), place in zip(kinds, places, strict=True):
+        found.append(np.ndarray(shape, kind, piece, first))
         first += place
     return found
 
