@@ -72,7 +72,7 @@ def check_clocks(bars: Bars) -> None:
                 "no open at the next; test them apart"
             )
 
-
+# %% ../nbs/31_backtest.ipynb #009f0016
 def in_order(bars: Bars, given: Sequence[Floats]) -> tuple[Bars, list[Floats]]:
     "The symbols in alphabetical order. *Raises* `InvalidBars`, `InvalidPolicy`."
     if len(bars.at) == 0:

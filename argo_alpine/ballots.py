@@ -55,7 +55,7 @@ def cast_all(
         votes, more = votes + abs(one), more + abs(other)
     return votes, more
 
-
+# %% ../nbs/25_ballots.ipynb #d5de6e91
 @compiled
 def note_votes(
     price: Floats,  # (n,), as is the other
@@ -87,7 +87,7 @@ def recall_votes(
             sides[k, i], sures[k, i] = side, sure
             pooled[i], spoken[i] = pooled[i] + believed, spoken[i] + too
 
-
+# %% ../nbs/25_ballots.ipynb #7f453a0e
 @compiled
 def keep_votes(
     sides: Ints,  # (n_sources, at least n), as are the others
@@ -121,7 +121,7 @@ def elect_all(
         carried += side != 0
     return silent, few, unsure, carried
 
-
+# %% ../nbs/25_ballots.ipynb #cadd40e9
 @compiled
 def obstacles(
     spoken: NDArray[np.int16],  # (n,), as are the others

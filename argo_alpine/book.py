@@ -157,7 +157,7 @@ def written_over(
     arrays = [array for piece in pieces for array in cut(*piece)]
     return dict(zip(WRITTEN_OVER, arrays, strict=True))
 
-
+# %% ../nbs/27_book.ipynb #47aa2dba
 def blank_run(
     n_bars: int,
     n_symbols: int,

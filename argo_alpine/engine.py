@@ -194,7 +194,7 @@ def caught_up(
     halted = began if mode == Mode.HALTED else None
     return replace(book, mode=Mode(mode), peak=peak, halted=halted), tuple(trades)
 
-
+# %% ../nbs/24_engine.ipynb #54dc77a7
 def released(book: Portfolio, moment: Moment) -> Portfolio:
     "The book without the orders that ended; the signal of one that was never sent waits again."
     if not (moment.ended or moment.returned):
@@ -302,7 +302,7 @@ def pursue(
         return "too_small", None, Refusal(signal.symbol, ("too_small",))
     return "ordered", order_of(signal, size * int(signal.direction), "entry", moment.at), None
 
-
+# %% ../nbs/24_engine.ipynb #1e07ea63
 def is_free(seen: Snapshot) -> bool:
     "Whether a position may be reduced now; freshness and limits guard entries only."
     return seen.is_open and seen.is_active and seen.is_allowed and not seen.latched
@@ -339,7 +339,7 @@ def act(
     )
     return after, why, tuple(orders), tuple(refusals)
 
-
+# %% ../nbs/24_engine.ipynb #8d0d866b
 def closes_of(
     book: Portfolio, waiting: Sequence[Signal], orders: Sequence[Order]
 ) -> Mapping[str, int]:

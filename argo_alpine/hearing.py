@@ -58,7 +58,7 @@ def as_far_as(first: int, n: int, read: Ints, market: Market, run: Run) -> int:
     last = min(announced(read), first + fit)
     return last if last - first >= max(1, min(part, n - first, fit)) else first
 
-
+# %% ../nbs/30_hearing.ipynb #8e4edc90
 @compiled
 def follow(
     first: int,

@@ -236,7 +236,7 @@ def watch_legs(t: int, s: int, market: Market, run: Run, rules: Rules) -> None:
     if leg:
         leave(t, s, leg, quoted, is_unclear, market, run, rules)
 
-
+# %% ../nbs/29_loop.ipynb #3ce1268c
 @compiled
 def trade_bar(t: int, market: Market, run: Run, rules: Rules) -> None:
     "Watch limits, stops and targets through the bar."

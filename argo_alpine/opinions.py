@@ -104,7 +104,7 @@ class Desk(NamedTuple):
     sides: Ints  # (n_sources, n_cells) votes
     sures: Ints  # likewise, hundredths of a percent
 
-
+# %% ../nbs/26_opinions.ipynb #ff6af8af
 def blank_desk(prices: Prices) -> Desk:
     "Room to read some bars; what way of reading they do not need is empty."
     (n, m), is_series, odd = prices.close.shape, prices.is_series, len(prices.odd)
@@ -167,7 +167,7 @@ def tally(n: int, cast: tuple[int, int], is_told: bool, desk: Desk, voted: Ints)
     voted[0] += cast[0]
     voted[1] += cast[1]
 
-
+# %% ../nbs/26_opinions.ipynb #b27db193
 @compiled
 def weigh_cells(first: int, last: int, r: Reader) -> tuple[int, int]:  # votes of the first two
     "Turn the scores of some cells into votes and weigh them."
@@ -182,7 +182,7 @@ def weigh_cells(first: int, last: int, r: Reader) -> tuple[int, int]:  # votes o
         recall_votes(said, out.weights, desk.sides, desk.sures, pooled, spoken)
     return one, other
 
-
+# %% ../nbs/26_opinions.ipynb #e6b1e07c
 @compiled
 def note_cells(first: int, last: int, cast: tuple[int, int], t: int, n: int, r: Reader) -> None:
     "Keep the votes of some cells if asked to, and count them, of n bars, from the start on."
@@ -297,7 +297,7 @@ def read_on(n: int, is_helper: bool, here: Ints, gone: Ints, r: Reader) -> int:
         announce(gone, 1)
     return announced(r.read)
 
-
+# %% ../nbs/26_opinions.ipynb #63783933
 def reading_ahead(r: Reader, n: int) -> Progress:
     "Read all bars on another thread; until it is awake, on this one."
     here, gone = np.zeros(1, np.int64), np.zeros(1, np.int64)

@@ -248,7 +248,7 @@ def dots(
         "arms": {**arms, "color": color, "thickness": 1.5, "width": 4},
     }
 
-
+# %% ../nbs/38_plots.ipynb #783bea5c
 def rate_dots(
     table: pd.DataFrame,  # a row per group: n, and share, low, high, needed (0..1, NaN for few)
 ) -> Figure:
@@ -320,7 +320,7 @@ def horizon_band(
         fig.add_scatter(x=after, y=values, mode="lines", name=name, line=style, hovertemplate=told)
     return dressed(fig, "Bars after the decision", "Mean return before costs [bps]", 340)
 
-
+# %% ../nbs/38_plots.ipynb #39c0d032
 def credit_dots(
     sources: pd.DataFrame,  # by source: adds, low, high, in one unit
     unit: str,

@@ -130,7 +130,7 @@ def is_safe(
     lowest = left + quantity * worst
     return bool(is_low and (now.mode == 2 or not is_drawn_down(lowest, now.peak, rules.limits)))
 
-
+# %% ../nbs/28_quiet.ipynb #f3faa8e8
 @compiled
 def watch_bars(
     t: int, last: int, now: Marks, market: Market, run: Run, rules: Rules
@@ -195,7 +195,7 @@ def log_held(t: int, last: int, run: Run) -> None:
         if run.sides[i] != 0:
             run.log[i, 0].why = HELD
 
-
+# %% ../nbs/28_quiet.ipynb #ffec3fee
 @compiled
 def pass_bars(
     t: int, last: int, now: Marks, market: Market, run: Run, rules: Rules

@@ -192,7 +192,7 @@ def traded_at(test: Ran) -> Floats:
     add_values(done(test), traded)
     return traded[test.first :]
 
-
+# %% ../nbs/30_results.ipynb #a93f32a9
 def paid_of(test: Ran) -> Mapping[str, float]:
     "What brokers, market makers and lenders took."
     return {name: float(test.run.book[name][0]) for name in ("fees", "slippage", "borrow")}

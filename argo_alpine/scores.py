@@ -146,7 +146,7 @@ def tally(
         counts[confidences[i], 1 if hits[i] else 0] += 1
     return counts, -1
 
-
+# %% ../nbs/25_scores.ipynb #30f47f35
 @compiled
 def ranking(counts: Ints) -> int:
     "Twice the pairs of a hit and a miss in which the hit was surer; a tie counts once."

@@ -71,7 +71,7 @@ def plain(m: Moments) -> Plain:
     "Moments as plain numbers, as Python may be given them."
     return m.n, m.mean, m.second, m.third, m.fourth, m.below
 
-
+# %% ../nbs/32_series.ipynb #40b2d002
 @compiled(makes_arrays=True)
 def plain_moments(returns: Floats) -> Plain:
     "The fields of `Moments`."
@@ -169,7 +169,7 @@ def bounds_of(equity: Floats) -> tuple[float, float]:
         some[i] = equity[i * step + 1] / equity[i * step] - 1.0
     return bounds(some)
 
-
+# %% ../nbs/32_series.ipynb #32833106
 @compiled(makes_arrays=True)
 def survey(
     equity: Floats,  # (n_points,)

@@ -104,7 +104,7 @@ def quotable(price: float, tick: float) -> float:
     # no number is a ten-thousandth, but a count over ten thousand is the nearest to what is meant
     return float(count / per_unit if abs(per_unit * tick - 1.0) < 1e-9 else count * tick)
 
-
+# %% ../nbs/23_sizing.ipynb #4ad5cfbc
 @compiled
 def bracket(
     side: int,  # 1 long, -1 short

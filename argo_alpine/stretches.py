@@ -72,7 +72,7 @@ def until(bars: Bars, stop: int) -> Bars:
         return bars  # with all that is known of them
     return Bars(bars.symbols, bars.at[:stop], *each(lambda n: getattr(bars, n)[:stop]), bars.basis)
 
-
+# %% ../nbs/32_stretches.ipynb #3170fab2
 def course_of(
     bars: Bars,
     start: date | None = None,  # exchange date of the first decision; none: the first bar
@@ -115,7 +115,7 @@ def sell(
         lost += abs(quantity * (last - price)) + leaving
     return fees, lost, value
 
-
+# %% ../nbs/32_stretches.ipynb #f08db22f
 @compiled
 def close_out(
     first: int,  # of the bars, that was decided

@@ -130,7 +130,7 @@ def work_off(
         parts = [performed(s, candidate, said, held, room) for s, said, held, room in each_stage]
         found[i] = judged(stitched(parts, course.cash), course.per_year)
 
-
+# %% ../nbs/34_walk_forward.ipynb #42a68fec
 def outcomes(course: Course, candidates: Sequence[Candidate], workers: int = 1) -> list[Outcome]:
     "All candidates over one course, in order; those that hear the same are told once."
     stages = [staged(course, span) for span in course.spans]
