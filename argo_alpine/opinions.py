@@ -203,12 +203,11 @@ def opine_block(first: int, until: int, r: Reader) -> int:  # the first bar that
     last = start if first < start < last else last
     n, close, atr = last - first, desk.series.close[first:last], out.atr[first:last]
     fold_block(desk.states[0], n, desk.series, desk.windows, rows_of(desk.block), p)
-    if out.scores.shape[1] > 0:  # somebody else casts the votes
-        price, indicators = out.scores[0, first:last], out.scores[1, first:last]
-        score_all(rows_of(desk.block), close, r.knobs, p, price, indicators, atr)
-    else:
-        price, indicators = desk.scores[0, :n], desk.scores[1, :n]
-        score_all(rows_of(desk.block), close, r.knobs, p, price, indicators, atr)
+    is_ahead = out.scores.shape[1] > 0  # somebody else casts the votes
+    scores, a = (out.scores if is_ahead else desk.scores), (first if is_ahead else 0)
+    price, indicators = scores[0, a : a + n], scores[1, a : a + n]
+    score_all(rows_of(desk.block), close, r.knobs, p, price, indicators, atr)
+    if not is_ahead:
         note_cells(first, last, weigh_cells(first, last, r), first, n, r)
     return last
 
