@@ -169,7 +169,7 @@ def price_reasons(seen: Numbers, limits: Numbers) -> int:
     first = seen.price  # a limit that has to wait is filled at its own price
     if seen.side * (first - seen.limit) > 0:
         first = seen.limit
-    beyond_stop = seen.side * (first - seen.stop) <= 0
+    beyond_stop = seen.side * (first - seen.stop) <= 0 or seen.stop <= 0  # no price: no guard
     beyond_target = seen.side * (seen.target - seen.price) <= 0
     return reasons | (GAPPED if beyond_stop or beyond_target else 0)
 

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['START', 'END', 'EPOCH', 'NEW_YORK', 'HOUR', 'calendar', 'microseconds', 'instant', 'ahead_of_utc', 'offsets',
-           'shifted_days', 'exchange_days', 'columns_of', 'hours_file', 'keep_hours', 'hours', 'closes', 'bar_openings',
-           'openings', 'session_at', 'sessions']
+           'shifted_days', 'exchange_days', 'columns_of', 'hours_file', 'keep_hours', 'kept_hours', 'columns', 'hours',
+           'closes', 'bar_openings', 'openings', 'session_at', 'sessions']
 
 # %% ../nbs/01_sessions.ipynb #de210a52
 import os
@@ -16,7 +16,6 @@ from functools import cache
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING
 from warnings import catch_warnings, filterwarnings
 
@@ -125,43 +124,60 @@ def exchange_days(
     return days
 
 # %% ../nbs/01_sessions.ipynb #6b191915
-def columns_of(known: "ExchangeCalendar") -> Ints:  # (3, n_sessions)
-    "Every session of a calendar: days since 1970, opens and closes in microseconds, ascending."
+def columns_of(known: "ExchangeCalendar") -> Ints:  # (4, n_sessions)
+    "Every session of a calendar, ascending: days since 1970, open and close, 1 for an early one."
     days = known.sessions.to_numpy().astype("datetime64[D]").astype(np.int64)
     opens, closes = (
         s.dt.tz_localize(None).to_numpy().astype("datetime64[us]").astype(np.int64)
         for s in (known.opens, known.closes)
     )
-    return np.array([days, opens, closes])
+    return np.array([days, opens, closes, known.sessions.isin(known.early_closes)])
 
 # %% ../nbs/01_sessions.ipynb #a3c1d20d
-def hours_file(exchange: str) -> Path:
-    "Where the hours of an exchange are kept, by all that they follow from."
+def hours_file() -> Path:
+    "Where the hours of New York are kept, by all that they follow from."
     clock = sha256(np.array(offsets()).tobytes()).hexdigest()[:8]
-    name = f"hours-{exchange}-{version('exchange_calendars')}-{clock}.npy"
+    name = f"hours-{version('exchange_calendars')}-{pd.__version__}-{clock}"
     return compiled_folder(Path(argo_alpine.__file__).parent) / name
 
 
 def keep_hours(columns: Ints, file: Path) -> None:
-    "Put the columns where the next process finds them whole, or not at all."
+    "Put the columns, and their digest, where the next process finds them."
+    part = file.with_name(f"{file.name}.{os.getpid()}")
     with suppress(OSError):  # a wish: where nobody may write, nothing but time is lost
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with NamedTemporaryFile(dir=file.parent, suffix=".npy", delete=False) as part:
-            np.save(part, columns)
-        os.replace(part.name, file)
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            part.write_bytes(sha256(columns.tobytes()).digest() + columns.tobytes())
+            os.replace(part, file)
+        finally:
+            part.unlink(missing_ok=True)
 
 
+def kept_hours(file: Path) -> Ints | None:  # (4, n_sessions)
+    "The columns that were kept; none of a file that is not there, or not what was written."
+    with suppress(OSError):
+        said, columns = (written := file.read_bytes())[:32], written[32:]
+        if sha256(columns).digest() == said:
+            return np.array(np.frombuffer(columns, np.int64).reshape(4, -1))
+    return None
+
+# %% ../nbs/01_sessions.ipynb #a3c1d20f
 @cache
+def columns(exchange: str = "XNYS") -> Ints:  # (4, n_sessions) as from `columns_of`
+    "Every session of an exchange. *Raises* `UnavailableData`."
+    if exchange != "XNYS":
+        return columns_of(calendar(exchange))
+    known = kept_hours(hours_file())
+    if known is None:
+        keep_hours(known := columns_of(calendar(exchange)), hours_file())
+    return known
+
+
 def hours(
     exchange: str = "XNYS",  # ISO 10383 code
 ) -> tuple[Ints, Ints, Ints]:  # (n_sessions,) days since 1970, opens and closes in microseconds
     "Every session of an exchange as columns, ascending. *Raises* `UnavailableData`."
-    file = hours_file(exchange)
-    try:
-        days, opens, closes = np.load(file)
-    except (OSError, EOFError, ValueError):  # not kept yet, or torn
-        days, opens, closes = columns = columns_of(calendar(exchange))
-        keep_hours(columns, file)
+    days, opens, closes, _ = columns(exchange)
     return days, opens, closes
 
 # %% ../nbs/01_sessions.ipynb #7551c567
@@ -226,8 +242,12 @@ def sessions(
     "The sessions of a period. *Raises* `UnavailableData` beyond the calendar."
     if not START <= first.isoformat() <= last.isoformat() <= END:
         raise UnavailableData(f"sessions are known from {START} to {END}, asked {first} to {last}")
-    known = calendar()
-    begin, end = (str(day) for day in (first, last))
-    frame = pd.DataFrame({"open": known.opens.loc[begin:end], "close": known.closes.loc[begin:end]})
-    frame["early"] = frame.index.isin(known.early_closes)
-    return frame.rename_axis("date")
+    edges = [(first - EPOCH.date()).days, (last - EPOCH.date()).days + 1]
+    begin, end = np.searchsorted(columns()[0], edges)
+    days, opens, closes, early = columns()[:, begin:end]
+    times = {
+        name: pd.DatetimeIndex(at.astype("M8[us]"), tz="UTC").as_unit("ns")
+        for name, at in (("open", opens), ("close", closes))
+    }
+    index = pd.DatetimeIndex(days.astype("M8[D]").astype("M8[ns]"), name="date")
+    return pd.DataFrame({**times, "early": early != 0}, index=index)

@@ -437,9 +437,9 @@ def walk_forward(
     cash: float = 100_000.0,  # at the beginning of each window
     readings: Sequence[Reading] = (),
     per_year: float | None = None,  # returns in a year; none: as observed
-    actions: Sequence[Action] = (),  # splits and dividends, on raw bars
     run: Runner = outcomes,  # who runs the trials
     tick: Tick | None = None,
+    actions: Sequence[Action] = (),  # splits and dividends, on raw bars
 ) -> WalkForward:
     "Choose on each training window, judge on the next test. *Raises* `InvalidPolicy`."
     course = course_of(bars, start, cash, readings, per_year, actions)

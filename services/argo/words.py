@@ -25,7 +25,7 @@ REFUSED: Mapping[str, str] = {
     "group": "Too many positions are open in the symbol's correlation group.",
     "exposure": "Gross or net exposure is at its limit.",
     "collar": "The price has moved too far from the close that was decided on.",
-    "gapped": "The market opened beyond the signal's stop or target.",
+    "gapped": "The market opened beyond the signal's stop or target, or the stop was no price.",
 }
 PURSUED: Mapping[str, str] = {
     "ordered": "An entry order was sent on its way.",

@@ -262,6 +262,14 @@ def test_actions_on_adjusted_bars_are_refused_and_others_are_other_trials(path):
     assert sweep(fewer, SMALL, objective=AIM, ledger=Ledger(path)).ever == 2 * len(SMALL)
 
 
+def test_actions_that_change_nothing_make_no_other_trial():
+    beyond = Action("AAPL", date(2009, 1, 5), 7.0), Action("GOOG", date(2004, 1, 5), 2.0)
+    for same in (ACTIONS[::-1], (*ACTIONS, *beyond)):
+        other = course_of(RAW, date(2003, 1, 2), actions=same)
+        assert optimize.ground_of(other) == optimize.ground_of(IN_RAW)
+    assert "actions" not in optimize.ground_of(COURSE)
+
+
 def test_a_worker_with_other_code_is_refused(cluster, monkeypatch):
     real = optimize.check_codes
     monkeypatch.setattr(optimize, "check_codes", lambda codes, own: real(codes, "repaired"))

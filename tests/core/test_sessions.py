@@ -5,6 +5,7 @@ import sys
 from datetime import UTC, date, datetime, timedelta, timezone
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,6 +18,7 @@ from argo_alpine.sessions import (
     ahead_of_utc,
     calendar,
     closes,
+    columns,
     columns_of,
     exchange_days,
     hours,
@@ -113,9 +115,9 @@ def test_importing_the_module_does_not_import_the_calendars():
 def kept_elsewhere(tmp_path, monkeypatch):
     "Hours are asked for anew, and kept in an empty folder."
     monkeypatch.setattr(sessions_module, "compiled_folder", lambda package: tmp_path / "kept")
-    hours.cache_clear()
+    columns.cache_clear()
     yield tmp_path / "kept"
-    hours.cache_clear()
+    columns.cache_clear()
 
 
 def no_calendar(exchange):
@@ -124,27 +126,66 @@ def no_calendar(exchange):
 
 def test_hours_are_kept_and_read_back_without_the_calendar(kept_elsewhere, monkeypatch):
     first = hours()
-    assert np.array_equal(first, columns_of(calendar()))
-    assert [file.name for file in kept_elsewhere.iterdir()] == [hours_file("XNYS").name]
-    hours.cache_clear()
+    assert np.array_equal(first, columns_of(calendar())[:3])
+    assert [file.name for file in kept_elsewhere.iterdir()] == [hours_file().name]
+    columns.cache_clear()
     monkeypatch.setattr(sessions_module, "calendar", no_calendar)
     assert np.array_equal(hours(), first)
 
 
-@pytest.mark.parametrize("torn", [b"", b"\x93NUMPY", 40_000])
-def test_hours_that_were_kept_in_part_are_made_again(kept_elsewhere, torn):
+def flipped(whole):
+    return whole[:50_000] + bytes([whole[50_000] ^ 1]) + whole[50_001:]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda whole: b"",
+        lambda whole: b"PK\x03\x04",
+        lambda whole: whole[:31],
+        lambda whole: whole[:40_000],
+        lambda whole: whole[:40_000] + bytes(len(whole) - 40_000),
+        lambda whole: whole + b"\0" * 24,
+        flipped,
+    ],
+)
+def test_hours_that_are_not_what_was_written_are_made_again(kept_elsewhere, damage):
     first = hours()
-    file = hours_file("XNYS")
+    file = hours_file()
     whole = file.read_bytes()
-    file.write_bytes(whole[:torn] if isinstance(torn, int) else torn)
-    hours.cache_clear()
+    file.write_bytes(damage(whole))
+    columns.cache_clear()
     assert np.array_equal(hours(), first)
     assert file.read_bytes() == whole
 
 
+def test_a_file_that_could_not_be_put_in_its_place_is_not_left_behind(kept_elsewhere, monkeypatch):
+    def full(*_):
+        raise OSError(28, "no space left")
+
+    monkeypatch.setattr(sessions_module.os, "replace", full)
+    assert np.array_equal(hours(), columns_of(calendar())[:3])
+    assert [*kept_elsewhere.iterdir()] == []
+
+
+def test_sessions_are_those_of_the_calendar():
+    known = calendar()
+    table = sessions(date(1990, 1, 1), date(2035, 12, 31))
+    expected = pd.DataFrame({"open": known.opens, "close": known.closes})
+    expected["early"] = expected.index.isin(known.early_closes)
+    pd.testing.assert_frame_equal(table, expected, check_names=False, check_freq=False)
+    assert table["early"].sum() > 90
+
+
+def test_only_new_yorks_hours_are_kept(kept_elsewhere):
+    london = hours("XLON")
+    assert len(london[0]) > 11_000 and not kept_elsewhere.exists()
+    assert not np.array_equal(london[1][:100], hours()[1][:100])
+
+
 def test_hours_are_known_where_nobody_may_write(kept_elsewhere):
     kept_elsewhere.write_text("a file where the folder should be")
-    assert np.array_equal(hours(), columns_of(calendar()))
+    assert np.array_equal(hours(), columns_of(calendar())[:3])
 
 
 @pytest.mark.parametrize("what", ["release", "clock"])
@@ -157,7 +198,7 @@ def test_another_release_or_clock_does_not_read_the_hours_of_this_one(
     else:
         since, ahead = offsets()
         monkeypatch.setattr(sessions_module, "offsets", lambda: (since, ahead + HOUR))
-    hours.cache_clear()
+    columns.cache_clear()
     monkeypatch.setattr(sessions_module, "calendar", no_calendar)
     with pytest.raises(AssertionError, match="built again"):
         hours()

@@ -1,10 +1,15 @@
 """As many shares as the money buys, and not one part more."""
 
+import json
+from decimal import Decimal
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from argo_alpine.sizing import shares
+from argo_alpine.domain import InvalidPolicy, canonical, parsed, plain
+from argo_alpine.engine import Policy
+from argo_alpine.sizing import SizingPolicy, quotable, shares
 
 cents = st.integers(1, 10_000_000).map(lambda c: c / 100)
 PARTS = (1.0, 0.5, 0.01, 0.001)
@@ -31,3 +36,44 @@ def test_less_than_the_smallest_part_is_nothing():
     assert shares(1.0, 100.0, 1.0, 1e18) == 1.0
     assert shares(1.0, 100.0, 1.0, 0.99) == 0.0
     assert shares(1.0, 100.0, 0.0, 1e18) == 0.0
+
+
+OLDER = "weighted-consensus-6.0-4ddf24a0fad0"
+TICKS = (
+    "0.0001",
+    "0.005",
+    "0.01",
+    "0.25",
+    "0.3",
+    "0.03",
+    "0.7",
+    "1",
+    "1.5",
+    "2.5",
+    "5",
+    "0.015625",
+)
+
+
+@given(st.integers(1, 100_000), st.sampled_from(TICKS), st.floats(-0.49, 0.49))
+def test_a_price_in_ticks_is_the_decimal_one(count, tick, off):
+    exact = Decimal(count) * Decimal(tick)
+    assert quotable(float(exact) + off * float(tick), float(tick)) == float(exact)
+
+
+def test_a_tick_is_none_or_one_that_prices_can_have():
+    assert SizingPolicy(tick=1e-9).tick == 1e-9
+    for tick in (1e-10, -0.01, 1_001.0):
+        with pytest.raises(InvalidPolicy, match="tick"):
+            SizingPolicy(tick=tick)
+
+
+def test_a_policy_without_a_tick_keeps_the_name_it_has_in_older_books():
+    """Signals are named by the digest of their policy: another name, and no older book replays."""
+    assert Policy().version == OLDER
+    older = plain(Policy())
+    assert "tick" not in older["sizing"]
+    assert parsed(Policy, json.loads(canonical(older))) == Policy()
+    fine = Policy(sizing=SizingPolicy(tick=0.25))
+    assert fine.version != OLDER
+    assert parsed(Policy, json.loads(canonical(fine))) == fine
