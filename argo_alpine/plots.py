@@ -5,9 +5,7 @@
 # %% auto #0
 __all__ = ['BLUE', 'ORANGE', 'GREEN', 'PURPLE', 'GREY', 'AXIS', 'LOOK', 'Times', 'HELD', 'DIVERGING', 'ENTRIES', 'EXITS',
            'MOMENTS', 'dressed', 'on_axis', 'line', 'equity_and_drawdown', 'votes_of_a_day', 'marks', 'stories',
-           'trades_on_price', 'monthly_table', 'cost_bars', 'coverage_bars', 'dots', 'rate_dots', 'reliability',
-           'horizon_band', 'credit_dots', 'signal_verdict', 'reason_bars', 'evidence', 'verdict', 'promised_and_kept',
-           'choices_over_time', 'score_cells', 'plateau_map']
+           'trades_on_price', 'monthly_table', 'cost_bars', 'coverage_bars', 'reason_bars', 'evidence', 'verdict']
 
 # %% ../nbs/38_plots.ipynb #4c682817
 from collections.abc import Mapping, Sequence
@@ -20,7 +18,6 @@ from plotly.graph_objs.layout import Template
 from plotly.subplots import make_subplots
 
 from .domain import Floats
-from .fields import worded
 from .metrics import RATE_FLOOR, Summary, drawdowns, reading, sample
 
 # %% ../nbs/38_plots.ipynb #5ba6fc35
@@ -233,136 +230,6 @@ def coverage_bars(
     fig.update_layout(margin_r=90).update_xaxes(range=[0, 100])
     return fig.update_yaxes(autorange="reversed")
 
-# %% ../nbs/38_plots.ipynb #70848ccf
-def dots(
-    values: Floats, low: Floats, high: Floats, color: str, told: Sequence[str]
-) -> dict[str, object]:
-    "How dots with asymmetric intervals look; NaN is not drawn."
-    arms = {"type": "data", "array": high - values, "arrayminus": values - low}
-    return {
-        "mode": "markers",
-        "marker": {"color": color, "size": 9},
-        "text": told,
-        "hovertemplate": "%{text}<extra></extra>",
-        "name": "Came, 95 %",
-        "arms": {**arms, "color": color, "thickness": 1.5, "width": 4},
-    }
-
-# %% ../nbs/38_plots.ipynb #783bea5c
-def rate_dots(
-    table: pd.DataFrame,  # a row per group: n, and share, low, high, needed (0..1, NaN for few)
-) -> Figure:
-    "A hit rate for each group, and the one it needed."
-    columns = ("share", "low", "high", "needed")
-    share, low, high, even = (100.0 * table[name].to_numpy(np.float64) for name in columns)
-    names = [": ".join(key) if isinstance(key, tuple) else str(key) for key in table.index]
-    rows = [f"{name}, n = {n:,}" for name, n in zip(names, table["n"], strict=True)]
-    spans = zip(rows, share, low, high, even, strict=True)
-    told = [f"{r}: {s:.1f} % [{a:.1f}, {b:.1f}], needed {e:.1f} %" for r, s, a, b, e in spans]
-    look = dots(share, low, high, BLUE, told)
-    fig = Figure(Scatter(x=share, y=rows, error_x=look.pop("arms"), **look))
-    tick = {"symbol": "line-ns-open", "size": 16, "color": ORANGE, "line": {"width": 2.5}}
-    fig.add_scatter(x=even, y=rows, mode="markers", marker=tick, name="Needed", hoverinfo="skip")
-    fig = dressed(fig, "Target before stop [%]", "Group", 140 + 32 * len(table))
-    fig.update_yaxes(categoryorder="array", categoryarray=rows[::-1], title_standoff=16)
-    return fig.update_yaxes(range=[-0.6, len(rows) - 0.4])
-
-# %% ../nbs/38_plots.ipynb #b66f1ef0
-def reliability(
-    bins: pd.DataFrame,  # confidence [%], n, share, low, high (0..1, NaN for few)
-    break_even: float,  # 0..1
-) -> Figure:
-    "What was claimed against what came."
-    share, low, high = (
-        100.0 * bins[name].to_numpy(np.float64) for name in ("share", "low", "high")
-    )
-    told = [
-        f"said {c:.1f} %, came {s:.1f} %, n = {n:,}"
-        for c, s, n in zip(bins["confidence"], share, bins["n"], strict=True)
-    ]
-    look = dots(share, low, high, BLUE, told)
-    start = min([50.0, *bins["confidence"]])
-    fig = Figure(
-        Scatter(
-            x=[start, 100], y=[start, 100], mode="lines", name="As claimed", line={"color": GREY}
-        )
-    )
-    fig.add_scatter(x=bins["confidence"].to_numpy(), y=share, error_y=look.pop("arms"), **look)
-    if not np.isnan(break_even):
-        line = {"color": GREY, "dash": "dot"}
-        fig.add_scatter(
-            x=[start, 100], y=[100.0 * break_even] * 2, mode="lines", name="Break-even", line=line
-        )
-    fig = dressed(fig, "Confidence of the consensus [%]", "Target before stop [%]", 380)
-    return fig.update_yaxes(range=[0, 100])
-
-# %% ../nbs/38_plots.ipynb #f00f9311
-def horizon_band(
-    curve: pd.DataFrame,  # by bars after the signal: mean, low, high, drift, in basis points
-) -> Figure:
-    "What a signal was worth as time went by, and what no signal was."
-    after, told = curve.index.to_numpy(), "%{y:.1f} bps after %{x} bars<extra></extra>"
-    edge = {"x": after, "mode": "lines", "line": {"width": 0}, "hoverinfo": "skip"}
-    fig = Figure(Scatter(y=curve["low"].to_numpy(), showlegend=False, **edge))
-    band = {
-        "fill": "tonexty",
-        "fillcolor": "rgba(0,114,178,0.18)",
-        "name": "95 %, overlap admitted",
-    }
-    fig.add_scatter(y=curve["high"].to_numpy(), **band, **edge)
-    lines = (
-        ("mean", "After a signal, its way", BLUE, "solid"),
-        ("drift", "Always long", ORANGE, "dash"),
-    )
-    for column, name, color, dash in lines:
-        style = {"color": color, "dash": dash}
-        values = curve[column].to_numpy()
-        fig.add_scatter(x=after, y=values, mode="lines", name=name, line=style, hovertemplate=told)
-    return dressed(fig, "Bars after the decision", "Mean return before costs [bps]", 340)
-
-# %% ../nbs/38_plots.ipynb #39c0d032
-def credit_dots(
-    sources: pd.DataFrame,  # by source: adds, low, high, in one unit
-    unit: str,
-) -> Figure:
-    "What each source added to the elections."
-    adds, low, high = (sources[name].to_numpy(np.float64) for name in ("adds", "low", "high"))
-    names = [str(name) for name in sources.index]
-    told = [
-        f"{name}: {v:,.2f} [{a:,.2f}, {b:,.2f}]"
-        for name, v, a, b in zip(names, adds, low, high, strict=True)
-    ]
-    look = dots(adds, low, high, BLUE, told)
-    fig = Figure(Scatter(x=adds, y=names, error_x=look.pop("arms"), **look))
-    fig = dressed(fig, f"Adds [{unit}]", "Source", 130 + 40 * len(sources))
-    fig.update_yaxes(range=[len(names) - 0.4, -0.6], title_standoff=16)
-    return fig.update_xaxes(zeroline=True, zerolinewidth=2)
-
-# %% ../nbs/38_plots.ipynb #2592ea16
-def signal_verdict(
-    n: int,  # signals that ended
-    rate: tuple[float, float, float],  # target first: share, low, high
-    needed: float,  # share that would have broken even
-    net: tuple[float, float, float],  # basis points a signal after costs: mean, low, high
-    always_long: float,  # the same of a long on every bar
-) -> str:
-    "The sober sentence about signals."
-    if n < RATE_FLOOR:
-        return f"{n} signals ended: too few to judge."
-    if net[2] < 0:
-        words = "they lost money"
-    elif not net[1] > 0:
-        words = "nothing here that luck could not explain"
-    elif not net[1] > always_long:
-        words = "no better than having no opinion and being long"
-    else:
-        words = "a reason to look further, not to trade"
-    return (
-        f"Of {n:,} signals {reading(*rate, pct=True)} reached their target first, where "
-        f"{reading(needed, pct=True)} were needed to break even; each brought {reading(*net)} "
-        f"basis points after costs, a long on every bar {reading(always_long)}: {words}."
-    )
-
 # %% ../nbs/38_plots.ipynb #68187191
 MOMENTS = {"close": BLUE, "open": ORANGE}
 
@@ -414,94 +281,3 @@ def verdict(
         f"{count} returned {gained}, {order} than the {held} of buying and holding "
         f"the same symbols; Sharpe ratio {ratio}: {evidence(summary, benchmark)}."
     )
-
-# %% ../nbs/38_plots.ipynb #47249350
-def promised_and_kept(
-    folds: pd.DataFrame,  # a row per fold: test_from, test_to, inside, outside; NaN = not defined
-    score: str,  # what inside and outside are, for the axis
-) -> Figure:
-    "What training promised and the test kept, fold by fold."
-    ends = pd.DatetimeIndex(folds["test_from"]), pd.DatetimeIndex(folds["test_to"])
-    names = [f"{a:%Y-%m}<br>{b:%Y-%m}" for a, b in zip(*ends, strict=True)]
-    fig = Figure()
-    for name, a, b in zip(names, folds["inside"], folds["outside"], strict=True):
-        line = {"color": GREY, "width": 1}
-        fig.add_scatter(x=[name] * 2, y=[a, b], mode="lines", line=line, showlegend=False)
-    looks = {"inside": ("circle-open", GREY), "outside": ("diamond", BLUE)}
-    words = {"inside": "Promised in training, best of many", "outside": "Kept in the test"}
-    for column, (symbol, color) in looks.items():
-        fig.add_scatter(
-            x=names,
-            y=folds[column].round(4).to_numpy(),
-            name=words[column],
-            mode="markers",
-            marker={"symbol": symbol, "color": color, "size": 10, "line": {"width": 2}},
-            hovertemplate="%{x}: %{y:.2f}<extra></extra>",
-        )
-    return dressed(fig, "Test window [first and last month]", score, 340)
-
-# %% ../nbs/38_plots.ipynb #a2da4909
-def choices_over_time(
-    folds: pd.DataFrame,  # test_from, and a column per field; None = nothing chosen
-    offered: Mapping[str, Sequence[object]],  # field -> every value it could take
-) -> Figure:
-    "What was chosen in each fold, a panel per field."
-    fig = make_subplots(rows=len(offered), shared_xaxes=True, vertical_spacing=0.08)
-    for row, (name, values) in enumerate(offered.items(), 1):
-        chosen = [None if pd.isna(value) else worded(value) for value in folds[name]]
-        steps = Scatter(
-            x=on_axis(folds["test_from"]),
-            y=chosen,
-            mode="lines+markers",
-            line={"shape": "hv", "color": BLUE},
-            marker={"size": 9},
-            showlegend=False,
-            hovertemplate=f"{name} %{{y}}<br>from %{{x|%Y-%m-%d}}<extra></extra>",
-        )
-        fig.add_trace(steps, row=row, col=1)
-        order = [worded(value) for value in values]
-        fig.update_yaxes(type="category", categoryorder="array", categoryarray=order, row=row)
-        fig.update_yaxes(range=[-0.5, len(order) - 0.5], tickvals=order, row=row)
-    dressed(fig, "Test begins [UTC]", "", 110 + 130 * len(offered))
-    for row, name in enumerate(offered, 1):
-        fig.update_yaxes(title_text=name.replace(".", "<br>"), row=row)
-    return fig.update_xaxes(title_text="", row=len(offered) - 1) if len(offered) > 1 else fig
-
-# %% ../nbs/38_plots.ipynb #484b39bc
-def score_cells(
-    cells: pd.DataFrame,  # across the columns, up the rows; NaN = cannot be judged
-    ends: tuple[float, float],  # of the colours
-    score: str,
-) -> Heatmap:
-    "One map of scores."
-    x, y = ([worded(value) for value in axis] for axis in (cells.columns, cells.index))
-    heat = Heatmap(x=x, y=y, z=cells.round(4).to_numpy(), zmin=ends[0], zmax=ends[1])
-    heat.update(colorscale="Viridis", xgap=1, ygap=1, hoverongaps=False)
-    heat.update(hovertemplate="%{x}, %{y}: %{z:.2f}<extra></extra>")
-    return heat.update(colorbar={"title": {"text": score, "side": "right"}})
-
-# %% ../nbs/38_plots.ipynb #f86511f3
-def plateau_map(
-    trials: pd.DataFrame,  # a row per cell: two fields, score, plateau; NaN = cannot be judged
-    fields: tuple[str, str],  # across, up
-    peak: int | None,  # label of a row; None: there is none
-    plateau: int | None,
-    score: str,  # what was scored, for the colours
-) -> Figure:
-    "Scores of a grid, and what is left of them when neighbours are asked."
-    titles = {"score": "Each cell by itself", "plateau": "Median of its neighbourhood"}
-    fig = make_subplots(cols=2, subplot_titles=[*titles.values()], horizontal_spacing=0.12)
-    ends = float(trials["score"].min()), float(trials["score"].max())
-    for col, name in enumerate(titles, 1):
-        cells = trials.pivot(index=fields[1], columns=fields[0], values=name)
-        heat = score_cells(cells, ends, score).update(showscale=col == 2)
-        fig.add_trace(heat, row=1, col=col)
-        for row, symbol in ((peak, "x-thin"), (plateau, "circle-open")):
-            if row is not None:
-                x, y = ([worded(trials[field][row])] for field in fields)
-                mark = {"symbol": symbol, "size": 16, "color": ORANGE}
-                mark["line"] = {"width": 3, "color": ORANGE}
-                spot = Scatter(x=x, y=y, mode="markers", marker=mark, showlegend=False)
-                fig.add_trace(spot, row=1, col=col)
-    fig = dressed(fig, fields[0], fields[1], 380).update_xaxes(type="category")
-    return fig.update_yaxes(type="category").update_layout(margin_t=50)

@@ -77,7 +77,7 @@ def signal_quality(
 
 def verdict(q: "SignalQuality") -> str:
     """The answer in a sentence, as in the report."""
-    from argo_alpine.plots import signal_verdict
+    from argo_alpine.signal_plots import signal_verdict
 
     rate = q.hit_rate
     share = (rate.share, rate.low, rate.high)

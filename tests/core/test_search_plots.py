@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from argo_alpine.plots import LOOK, choices_over_time, plateau_map, promised_and_kept
+from argo_alpine.plots import LOOK
+from argo_alpine.search_plots import choices_over_time, plateau_map, promised_and_kept
 
 NAMES = ("sizing.stop_pct", "consensus.threshold")
 VALUES = ((2.0, 3.0, 4.0), (70.0, 75.0))

@@ -16,7 +16,7 @@ from sklearn.calibration import calibration_curve
 from sklearn.isotonic import IsotonicRegression
 from sklearn.metrics import brier_score_loss, roc_auc_score
 
-from argo_alpine import metrics, plots, signal_quality
+from argo_alpine import metrics, signal_plots, signal_quality
 from argo_alpine.backtest import backtest
 from argo_alpine.bars import Bars, load
 from argo_alpine.domain import (
@@ -805,10 +805,10 @@ def test_the_plain_numbers_are_json_and_say_null_for_what_is_not_defined():
 
 QUALITY = judge(a_market(22, 400), EAGER)
 PICTURES = {
-    "rates": plots.rate_dots(QUALITY.groups),
-    "reliability": plots.reliability(QUALITY.calibration.bins, QUALITY.needed),
-    "horizon": plots.horizon_band(QUALITY.curve),
-    "credit": plots.credit_dots(QUALITY.sources, "bps"),
+    "rates": signal_plots.rate_dots(QUALITY.groups),
+    "reliability": signal_plots.reliability(QUALITY.calibration.bins, QUALITY.needed),
+    "horizon": signal_plots.horizon_band(QUALITY.curve),
+    "credit": signal_plots.credit_dots(QUALITY.sources, "bps"),
 }
 
 
@@ -833,5 +833,5 @@ triples = st.tuples(st.floats(-100, 100), st.floats(0, 50), st.floats(0, 50)).ma
 
 @given(st.integers(0, 10_000), triples, st.floats(-100, 100))
 def test_praise_needs_many_signals_a_gain_beyond_luck_and_beyond_the_drift(n, net, drift):
-    text = plots.signal_verdict(n, (0.4, 0.3, 0.5), 0.39, net, drift)
+    text = signal_plots.signal_verdict(n, (0.4, 0.3, 0.5), 0.39, net, drift)
     assert ("look further" in text) == (n >= FLOOR and net[1] > 0 and net[1] > drift)
