@@ -188,7 +188,7 @@ def compiled(function: Any = None, *, makes_arrays: bool = False) -> Any:
         return partial(compile_one, makes_arrays=makes_arrays)
     return compile_one(function, makes_arrays)
 
-
+# %% ../nbs/00_domain.ipynb #32833106
 def compile_one(function: Callable[P, R], makes_arrays: bool) -> Callable[P, R]:
     "Compile one function, and keep the result if it is one of this package."
     home = Path(compiled_folder.__wrapped__.__code__.co_filename).parent

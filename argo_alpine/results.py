@@ -164,7 +164,7 @@ def since(bars: Bars, first: int) -> Bars:
     columns = each(lambda name: getattr(bars, name)[first:])
     return Bars(bars.symbols, bars.at[first:], *columns, bars.basis)
 
-
+# %% ../nbs/30_results.ipynb #40b2d002
 @compiled
 def add_values(fills: NDArray[np.void], traded: Floats) -> None:  # (n_fills,) FILL; (n_bars,)
     "Add the value of each fill to what was traded at its bar."
