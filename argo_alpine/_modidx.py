@@ -292,6 +292,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                   'argo_alpine.loop.fill_resting': ('loop.html#fill_resting', 'argo_alpine/loop.py'),
                                   'argo_alpine.loop.grant': ('loop.html#grant', 'argo_alpine/loop.py'),
                                   'argo_alpine.loop.leave': ('loop.html#leave', 'argo_alpine/loop.py'),
+                                  'argo_alpine.loop.let_go': ('loop.html#let_go', 'argo_alpine/loop.py'),
                                   'argo_alpine.loop.loop': ('loop.html#loop', 'argo_alpine/loop.py'),
                                   'argo_alpine.loop.obey': ('loop.html#obey', 'argo_alpine/loop.py'),
                                   'argo_alpine.loop.open_bar': ('loop.html#open_bar', 'argo_alpine/loop.py'),

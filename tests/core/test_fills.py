@@ -298,6 +298,28 @@ def test_a_stop_of_a_currency_stands_where_the_policy_says(tick):
 
 
 @pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_who_is_told_to_hold_nothing_and_does_is_not_refused(sign):
+    run = obeyed(market(*[QUIET] * 6), [sign, nan, 0.0, 0.0, nan, nan])
+    (trade,) = run.trades.itertuples()
+    assert trade.why == "close"
+    assert run.holdings.empty and run.reasons.empty
+
+
+def test_a_wish_for_less_than_a_share_is_refused_all_the_same():
+    run = obeyed(market(*[QUIET] * 4), [1.0, nan, 0.0, nan], size=0.05)
+    assert run.reasons["reason"].tolist() == ["too_small"] and run.reasons["count"].tolist() == [1]
+
+
+def test_an_exit_in_parts_goes_on_when_it_is_told_again():
+    bars = market(*[QUIET] * 7)
+    bars.volume[:, 0] = [1e6, 1e6, 1e6, 600.0, 600.0, 1e6, 1e6]
+    wishes = [nan, 1.0, 0.0, 0.0, 0.0, nan, nan]
+    run = obeyed(bars, wishes, replace(FREE, volume_pct=50.0))
+    assert run.fills["quantity"].tolist() == [500.0, -300.0, -200.0]
+    assert run.reasons.empty
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
 def test_a_limit_is_in_whole_ticks(sign):
     bars = market("4512.3 4520 4500 4512.3", *["4512.3 4600 4400 4512.3"] * 2)
     wishes = [sign, nan, nan]
