@@ -588,6 +588,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                     'argo_alpine.series.between': ('series.html#between', 'argo_alpine/series.py'),
                                     'argo_alpine.series.bounds': ('series.html#bounds', 'argo_alpine/series.py'),
                                     'argo_alpine.series.bounds_of': ('series.html#bounds_of', 'argo_alpine/series.py'),
+                                    'argo_alpine.series.change': ('series.html#change', 'argo_alpine/series.py'),
                                     'argo_alpine.series.corrected': ('series.html#corrected', 'argo_alpine/series.py'),
                                     'argo_alpine.series.grow': ('series.html#grow', 'argo_alpine/series.py'),
                                     'argo_alpine.series.holds': ('series.html#holds', 'argo_alpine/series.py'),

@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['LANES', 'Plain', 'TAIL', 'FEW', 'SAMPLE', 'in_all', 'Moments', 'add_powers', 'corrected', 'plain', 'plain_moments',
-           'moments', 'between', 'tails', 'bounds', 'keep', 'holds', 'grow', 'add_shares', 'bounds_of', 'survey']
+           'moments', 'between', 'tails', 'change', 'bounds', 'keep', 'holds', 'grow', 'add_shares', 'bounds_of',
+           'survey']
 
 # %% ../nbs/32_series.ipynb #d9305fa2
 import math
@@ -109,6 +110,12 @@ FEW = 5_000  # returns; so few are not thinned out
 SAMPLE = 1_000  # of the returns of longer curves
 
 
+@compiled
+def change(before: float, after: float, inverse: float) -> float:
+    "A return; `inverse`: one over what was before."
+    return (after - before) * inverse
+
+
 @compiled(makes_arrays=True)
 def bounds(some: Floats) -> tuple[float, float]:
     "Low and high ones that the tails of returns almost surely lie beyond, by a sample of them."
@@ -143,7 +150,7 @@ def grow(equity: Floats, inverse: Floats, room: Floats) -> int:  # one point mor
     flaws = 0
     for i in range(len(room)):
         inverse[i] = 1.0 / equity[i]
-        room[i] = (equity[i + 1] - equity[i]) * inverse[i]
+        room[i] = change(equity[i], equity[i + 1], inverse[i])
         flaws += not 0.0 < equity[i + 1] < np.inf
     return flaws
 
@@ -166,7 +173,8 @@ def bounds_of(equity: Floats) -> tuple[float, float]:
         return np.inf, -np.inf
     step, some = n // SAMPLE, np.empty(SAMPLE)
     for i in range(SAMPLE):
-        some[i] = equity[i * step + 1] / equity[i * step] - 1.0
+        before = equity[i * step]
+        some[i] = change(before, equity[i * step + 1], 1.0 / before)
     return bounds(some)
 
 # %% ../nbs/32_series.ipynb #32833106
@@ -192,5 +200,5 @@ def survey(
     if kept < n and not holds(room[:kept], low, high, n):
         kept = n
         for i in range(n):
-            room[i] = (equity[i + 1] - equity[i]) * (1.0 / equity[i])
+            room[i] = change(equity[i], equity[i + 1], 1.0 / equity[i])
     return flaws, odd, kept, plain(corrected(n, guess, sums)), in_all(held)
