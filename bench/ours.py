@@ -71,7 +71,7 @@ def our_sweep(bars: Bars, policies: Sequence[Policy] = POLICIES) -> Outcome:
 
 def our_quality(confidences: NDArray[np.int64], hits: NDArray[np.bool_]) -> Outcome:
     """The quality of signals whose outcome is known, and their Brier score."""
-    from argo_alpine.signal_quality import quality_of
+    from argo_alpine.scores import quality_of
 
     quality = quality_of(confidences, hits)
     return quality.n, quality.brier

@@ -14,6 +14,7 @@ from scipy import stats
 from argo_alpine import metrics, series
 from argo_alpine.backtest import backtest
 from argo_alpine.bars import Bars, load
+from argo_alpine.curves import FLAT, ratio
 from argo_alpine.domain import InvalidData, InvalidPolicy, InvalidTime
 from argo_alpine.engine import Policy
 from argo_alpine.fills import FillPolicy
@@ -257,7 +258,7 @@ def test_the_moments_are_those_of_scipy(equity):
 def test_moments_known_beforehand_give_the_same_ratios(equity):
     r = metrics.returns(equity)
     for ratio in (metrics.sharpe, metrics.sortino, metrics.volatility):
-        assert ratio(metrics.moments(r), 252) == pytest.approx(ratio(r, 252), rel=0, nan_ok=True)
+        assert ratio(series.moments(r), 252) == pytest.approx(ratio(r, 252), rel=0, nan_ok=True)
 
 
 @given(curves)
@@ -377,7 +378,7 @@ def test_a_day_has_as_many_bars_as_the_calendar_says(run):
 
 def a_short(open_after):
     """A short of all that is owned, and the open after it: one bar a day from 2024-03-01."""
-    at = metrics.DAY * (19_783 + np.arange(4)) + 21 * 3_600_000_000
+    at = DAY * (19_783 + np.arange(4)) + 21 * 3_600_000_000
     prices = np.array([100.0, 100.0, open_after, open_after])[:, None]
     ones = np.ones_like(prices)
     bars = Bars(("A",), at, prices, prices, prices, prices, 1e6 * ones, "raw")
@@ -437,7 +438,7 @@ def quantiles(r):
 
 def by_sorting(r):
     low, high = quantiles(r)
-    return metrics.ratio(high, -low, metrics.FLAT)
+    return ratio(high, -low, FLAT)
 
 
 def same(a, b):
@@ -472,7 +473,7 @@ def test_a_long_curve_has_the_moments_and_the_tails_of_its_returns(equity):
     assert seen.exposed == pytest.approx(len(equity) / 2)
     assert same(tail, by_sorting(r)) and same(metrics.tail_ratio(r), by_sorting(r))
     expected = [r.mean(), r.var(), (np.minimum(r, 0.0) ** 2).mean()]
-    for found in (m, metrics.moments(r)):
+    for found in (m, series.moments(r)):
         assert found.n == len(r)
         assert [found.mean, found.second, found.below] == pytest.approx(expected, 1e-9, 1e-18)
         higher = [((r - r.mean()) ** power).mean() for power in (3, 4)]
@@ -509,7 +510,7 @@ def test_a_long_curve_of_equal_returns_has_no_tail_to_speak_of(rate):
 
 
 def test_nothing_has_no_moments_and_no_tails():
-    found = metrics.moments(np.zeros(0))
+    found = series.moments(np.zeros(0))
     assert found.n == 0 and all(math.isnan(x) for x in found[1:])
     assert math.isnan(metrics.tail_ratio(np.zeros(0)))
 
@@ -517,7 +518,7 @@ def test_nothing_has_no_moments_and_no_tails():
 @given(curves)
 def test_a_wild_curve_has_the_moments_of_its_returns(equity):
     "From a cent to a fortune and back: the guess of the mean is a bad one."
-    found, known = looked(equity).moments, metrics.moments(metrics.returns(equity))
+    found, known = looked(equity).moments, series.moments(metrics.returns(equity))
     assert found.n == known.n
     assert found.mean == pytest.approx(known.mean, rel=1e-9, abs=1e-12)
     assert metrics.sharpe(found, 1) == pytest.approx(
