@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from .ballots import elect_all
 from .bars import Action, Bars, each
 from .book import ACTION, Market, Run, blank_run, cleared, majority_of, rules_of
+from .costs import FillPolicy
 from argo_alpine.domain import (
     Floats,
     InvalidBars,
@@ -27,7 +28,6 @@ from argo_alpine.domain import (
     Value,
 )
 from .engine import Policy
-from .fills import FillPolicy
 from .handover import Progress
 from .hearing import Elections, count_elections, log_votes, walked
 from .opinions import Opinions, finished, opinions, prices_of, recorded, weighed

@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from .costs import FillPolicy
 from .domain import Floats, Ints, Numbers, compiled, numbers, numeric_fields
 from .engine import WHY, Policy
-from .fills import FillPolicy
 from .memory import Wanted, cut
 from .portfolio import marks, settle
 from .risk import REASONS, Snapshot, watch

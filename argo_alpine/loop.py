@@ -22,21 +22,18 @@ from argo_alpine.book import (
     revalue,
 )
 from .consensus import belief
+from .costs import borrow, capped, fee, usual_volume
 from .domain import compiled
 from .engine import outcome
 from argo_alpine.fills import (
     EARLIER,
     STOP,
     UNFILLED,
-    borrow,
-    capped,
     entry_at,
     entry_price,
     exit_at,
     exit_price,
-    fee,
     is_reached,
-    usual_volume,
 )
 from .opinions import Opinions
 from argo_alpine.queue import (

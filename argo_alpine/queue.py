@@ -13,8 +13,8 @@ from typing import TypeAlias
 import numpy as np
 
 from .book import TOO_SMALL, Market, Marks, Rules, Run, in_new_shares
+from .costs import buying_power
 from .domain import compiled
-from .fills import buying_power
 from .portfolio import exposures
 from .risk import REASONS, refusals, room
 from .sizing import bracket, dearest, entry_limit, shares, size_pct

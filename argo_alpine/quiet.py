@@ -11,9 +11,10 @@ __all__ = ['STRETCH', 'SIGNAL', 'NO_PRICE', 'HELD', 'MODE', 'ranges_of', 'speaks
 import numpy as np
 
 from .book import Market, Marks, Rules, Run
+from .costs import interest
 from .domain import Floats, compiled
 from .engine import WHY
-from .fills import interest, is_reached
+from .fills import is_reached
 from .memory import ask_for
 from .opinions import Opinions
 from .risk import REASONS, is_drawn_down

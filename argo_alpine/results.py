@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 
 from .bars import Bars, column, each
 from .book import LEGS, SPLIT, Market, Run
+from .costs import FillPolicy
 from .domain import Floats, Ints, UnavailableData, Value, compiled
 from .engine import WHY, Policy
-from .fills import WITHIN, FillPolicy
+from .fills import WITHIN
 from .opinions import Opinions
 from .risk import REASONS
 from .votes import SOURCES

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from .backtest import Backtest, backtest
 from .bars import Bars
 from .consensus import elect, pool
+from .costs import FillPolicy, borrow, fee, market_price
 from argo_alpine.domain import (
     Floats,
     Ints,
@@ -36,18 +37,7 @@ from argo_alpine.domain import (
     shown,
 )
 from .engine import Policy
-from argo_alpine.fills import (
-    AT_OPEN,
-    EARLIER,
-    TARGET,
-    FillPolicy,
-    borrow,
-    exit_at,
-    exit_price,
-    fee,
-    gapped,
-    market_price,
-)
+from .fills import AT_OPEN, EARLIER, TARGET, exit_at, exit_price, gapped
 from .indicators import true_range, wilder
 from argo_alpine.scores import (
     FLOOR,

@@ -17,6 +17,7 @@ import numpy as np
 from .backtest import DEFAULT_COSTS, Prepared, prepared
 from .bars import Action, Bars, each
 from .book import Market, Run
+from .costs import FillPolicy, fee, market_price, usual_volume
 from argo_alpine.domain import (
     Floats,
     Ints,
@@ -29,7 +30,6 @@ from argo_alpine.domain import (
     numbers,
 )
 from .engine import Policy
-from .fills import FillPolicy, fee, market_price, usual_volume
 from .hearing import Elections
 from .opinions import Opinions
 from .results import turned_over

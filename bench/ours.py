@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from argo_alpine.backtest import Backtest, backtest
 from argo_alpine.bars import Bars
+from argo_alpine.costs import FillPolicy
 from argo_alpine.engine import Policy
-from argo_alpine.fills import FillPolicy
 from argo_alpine.metrics import summary
 from argo_alpine.risk import RiskPolicy
 from argo_alpine.sizing import SizingPolicy

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 import numpy as np
 
 from argo_alpine.bars import Action, Bars, one_bar
+from argo_alpine.costs import FillPolicy, borrow, buying_power, capped, fee, usual_volume
 from argo_alpine.domain import (
     Account,
     Decision,
@@ -21,21 +22,7 @@ from argo_alpine.domain import (
     numbers,
 )
 from argo_alpine.engine import Policy, decide, exchange_date
-from argo_alpine.fills import (
-    EARLIER,
-    STOP,
-    UNFILLED,
-    FillPolicy,
-    borrow,
-    buying_power,
-    capped,
-    entry_at,
-    entry_price,
-    exit_at,
-    exit_price,
-    fee,
-    usual_volume,
-)
+from argo_alpine.fills import EARLIER, STOP, UNFILLED, entry_at, entry_price, exit_at, exit_price
 from argo_alpine.indicators import fold, fresh, rescale
 from argo_alpine.portfolio import booked, exposures, holdings, worth
 from argo_alpine.sessions import instant

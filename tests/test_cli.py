@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from argo_alpine.fills import FillPolicy
+from argo_alpine.costs import FillPolicy
 from argo_alpine.risk import RiskPolicy
 from services import cli
 from services.commands import backtest as backtests

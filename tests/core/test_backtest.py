@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from argo_alpine.backtest import backtest
 from argo_alpine.bars import Action, Bars, from_frame, load
+from argo_alpine.costs import FillPolicy
 from argo_alpine.domain import InvalidPolicy
 from argo_alpine.engine import Policy
-from argo_alpine.fills import FillPolicy
 from argo_alpine.metrics import max_drawdown
 from argo_alpine.risk import RiskPolicy
 from argo_alpine.sessions import closes

@@ -12,6 +12,7 @@ import pytest
 from argo_alpine.backtest import backtest
 from argo_alpine.bars import Action, Bars, from_frame, join, to_frame
 from argo_alpine.consensus import ConsensusPolicy
+from argo_alpine.costs import FillPolicy
 from argo_alpine.domain import (
     ArgoAlpineError,
     InvalidBars,
@@ -22,7 +23,6 @@ from argo_alpine.domain import (
 )
 from argo_alpine.engine import WEIGHTS, Policy
 from argo_alpine.fields import Grid, with_fields
-from argo_alpine.fills import FillPolicy
 from argo_alpine.indicators import IndicatorPolicy
 from argo_alpine.metrics import summary
 from argo_alpine.optimize import sweep

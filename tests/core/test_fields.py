@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from argo_alpine.costs import FillPolicy
 from argo_alpine.domain import InvalidPolicy
 from argo_alpine.engine import Policy
 from argo_alpine.fields import Grid, knobs, stepped, with_fields
-from argo_alpine.fills import FillPolicy
 
 BASE = Policy()
 NAMES = sorted(knobs(BASE))

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from argo_alpine.backtest import backtest
 from argo_alpine.bars import Action, Bars
+from argo_alpine.costs import FillPolicy, borrow, capped, fee, market_price, strain, usual_volume
 from argo_alpine.domain import numbers
 from argo_alpine.fills import (
     AT_OPEN,
@@ -18,18 +19,11 @@ from argo_alpine.fills import (
     TARGET,
     UNFILLED,
     WITHIN,
-    FillPolicy,
-    borrow,
-    capped,
     entry_at,
     entry_price,
     exit_at,
     exit_price,
-    fee,
     is_reached,
-    market_price,
-    strain,
-    usual_volume,
 )
 from argo_alpine.sizing import SizingPolicy, whole
 from tests.core.test_backtest import FREE, UNLIMITED

@@ -7,7 +7,7 @@ INTERRUPTED = """
 import signal
 from argo_alpine.backtest import prepared
 from argo_alpine.engine import Policy
-from argo_alpine.fills import FillPolicy
+from argo_alpine.costs import FillPolicy
 from tests.core.test_opinions import minutes
 
 def interrupted(*_):

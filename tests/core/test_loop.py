@@ -8,8 +8,8 @@ import pytest
 from argo_alpine.backtest import prepared
 from argo_alpine.bars import Bars
 from argo_alpine.book import FILLS, TRADES, UNMARKED, Run, blank_run, rules_of
+from argo_alpine.costs import FillPolicy
 from argo_alpine.engine import Policy
-from argo_alpine.fills import FillPolicy
 from argo_alpine.hearing import hear, log_votes
 from argo_alpine.loop import loop
 from argo_alpine.quiet import STRETCH

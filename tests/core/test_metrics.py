@@ -14,10 +14,10 @@ from scipy import stats
 from argo_alpine import metrics, series
 from argo_alpine.backtest import backtest
 from argo_alpine.bars import Bars, load
+from argo_alpine.costs import FillPolicy
 from argo_alpine.curves import FLAT, ratio
 from argo_alpine.domain import InvalidData, InvalidPolicy, InvalidTime
 from argo_alpine.engine import Policy
-from argo_alpine.fills import FillPolicy
 from argo_alpine.risk import RiskPolicy
 from argo_alpine.sessions import exchange_days
 from argo_alpine.sizing import SizingPolicy
@@ -257,8 +257,8 @@ def test_the_moments_are_those_of_scipy(equity):
 @given(curves)
 def test_moments_known_beforehand_give_the_same_ratios(equity):
     r = metrics.returns(equity)
-    for ratio in (metrics.sharpe, metrics.sortino, metrics.volatility):
-        assert ratio(series.moments(r), 252) == pytest.approx(ratio(r, 252), rel=0, nan_ok=True)
+    for measure in (metrics.sharpe, metrics.sortino, metrics.volatility):
+        assert measure(series.moments(r), 252) == pytest.approx(measure(r, 252), rel=0, nan_ok=True)
 
 
 @given(curves)

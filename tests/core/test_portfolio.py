@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from argo_alpine.backtest import backtest
+from argo_alpine.costs import FillPolicy
 from argo_alpine.domain import Fill, Portfolio
 from argo_alpine.engine import Policy
-from argo_alpine.fills import FillPolicy
 from argo_alpine.portfolio import booked, settle
 from argo_alpine.risk import RiskPolicy
 from tests.test_parity import QUICK, a_market, market_costs, some_readings

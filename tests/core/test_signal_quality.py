@@ -19,6 +19,7 @@ from sklearn.metrics import brier_score_loss, roc_auc_score
 from argo_alpine import metrics, signal_plots, signal_quality
 from argo_alpine.backtest import backtest
 from argo_alpine.bars import Bars, load
+from argo_alpine.costs import FillPolicy
 from argo_alpine.domain import (
     InvalidData,
     InvalidPolicy,
@@ -27,7 +28,6 @@ from argo_alpine.domain import (
     numbers,
 )
 from argo_alpine.engine import Policy
-from argo_alpine.fills import FillPolicy
 from argo_alpine.indicators import fold, fresh
 from argo_alpine.scores import (
     FLOOR,
