@@ -30,8 +30,9 @@ from argo_alpine.domain import (
 from .engine import Policy
 from .handover import Progress
 from .hearing import Elections, count_elections, log_votes, walked
-from .opinions import Opinions, finished, opinions, prices_of, recorded, weighed
+from .opinions import finished, opinions, weighed
 from .quiet import ranges_of
+from .reader import Opinions, prices_of, recorded
 from .results import Backtest
 
 _all_ = ["Backtest"]

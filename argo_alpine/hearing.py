@@ -17,8 +17,9 @@ from .book import UNMARKED, Market, Marks, Rules, Run, bars_that_fit, roomier
 from .domain import Ints, compiled
 from .handover import LOOKS, Progress, announced
 from .loop import loop
-from .opinions import Opinions, weigh_ahead
+from .opinions import weigh_ahead
 from .quiet import HELD
+from .reader import Opinions
 
 # %% ../nbs/30_hearing.ipynb #517174d8
 class Elections(NamedTuple):

@@ -35,7 +35,6 @@ from argo_alpine.fills import (
     exit_price,
     is_reached,
 )
-from .opinions import Opinions
 from argo_alpine.queue import (
     LAST,
     ask_all,
@@ -49,6 +48,7 @@ from argo_alpine.queue import (
     wish,
 )
 from .quiet import HELD, coast
+from .reader import Opinions
 
 # %% ../nbs/29_loop.ipynb #c42c25c2
 @compiled

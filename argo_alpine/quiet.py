@@ -16,7 +16,7 @@ from .domain import Floats, compiled
 from .engine import WHY
 from .fills import is_reached
 from .memory import ask_for
-from .opinions import Opinions
+from .reader import Opinions
 from .risk import REASONS, is_drawn_down
 
 # %% ../nbs/28_quiet.ipynb #093585b8

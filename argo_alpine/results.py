@@ -23,7 +23,7 @@ from .costs import FillPolicy
 from .domain import Floats, Ints, UnavailableData, Value, compiled
 from .engine import WHY, Policy
 from .fills import WITHIN
-from .opinions import Opinions
+from .reader import Opinions
 from .risk import REASONS
 from .votes import SOURCES
 

@@ -31,7 +31,7 @@ from argo_alpine.domain import (
 )
 from .engine import Policy
 from .hearing import Elections
-from .opinions import Opinions
+from .reader import Opinions
 from .results import turned_over
 
 # %% ../nbs/32_stretches.ipynb #a351e186

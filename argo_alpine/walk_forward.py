@@ -28,7 +28,8 @@ from .domain import Floats, Ints, InvalidData, InvalidPolicy, Reading, Value
 from .fields import Grid, Knob, with_fields, worded
 from .hearing import Elections
 from .metrics import Summary, page_of, reading
-from .opinions import Opinions, question
+from .opinions import question
+from .reader import Opinions
 from .sessions import exchange_days, instant
 from argo_alpine.stretches import (
     Candidate,

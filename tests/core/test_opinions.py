@@ -18,7 +18,8 @@ from argo_alpine.domain import InvalidData, compiled, numbers
 from argo_alpine.engine import Policy
 from argo_alpine.handover import announced, helper
 from argo_alpine.indicators import fold, fresh, rescale
-from argo_alpine.opinions import AHEAD, finished, opinions, prices_of, recorded
+from argo_alpine.opinions import AHEAD, finished, opinions
+from argo_alpine.reader import prices_of, recorded
 from argo_alpine.stretches import until
 from argo_alpine.votes import alpha_vantage_score, lean, massive_score, surety
 from tests.test_parity import QUICK, a_market, some_actions, some_readings
