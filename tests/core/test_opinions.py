@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from argo_alpine import opinions as module
-from argo_alpine.backtest import actions_of, backtest, prepared, ratios_of
+from argo_alpine.backtest import backtest, prepared
 from argo_alpine.bars import Bars, between, each, load, sample_actions
 from argo_alpine.blocks import BLOCK
 from argo_alpine.costs import FillPolicy
@@ -18,6 +18,7 @@ from argo_alpine.domain import InvalidData, compiled, numbers
 from argo_alpine.engine import Policy
 from argo_alpine.handover import announced, helper
 from argo_alpine.indicators import fold, fresh, rescale
+from argo_alpine.inputs import actions_of, ratios_of
 from argo_alpine.opinions import AHEAD, finished, opinions
 from argo_alpine.reader import prices_of, recorded
 from argo_alpine.stretches import until
