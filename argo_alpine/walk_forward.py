@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['MEASURES', 'Runner', 'Tick', 'BATCH', 'Chooser', 'Outcome', 'judged', 'Objective', 'scored', 'work_off', 'outcomes',
-           'in_batches', 'purged', 'without', 'Windows', 'Fold', 'folds', 'k_folds', 'Training', 'peak', 'after',
-           'trained', 'Step', 'tested', 'WalkForward', 'fold_table', 'stability', 'walk_page', 'walk_forward']
+           'in_batches', 'Training', 'peak', 'after', 'trained', 'Step', 'tested', 'WalkForward', 'fold_table',
+           'stability', 'walk_page', 'walk_forward']
 
 # %% ../nbs/34_walk_forward.ipynb #290a0da0
 import math
@@ -20,21 +20,20 @@ from typing import TypeAlias
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from .bars import Action, Bars
 from .book import majority_of
-from .domain import Floats, Ints, InvalidData, InvalidPolicy, Reading, Value
+from .domain import Floats, InvalidData, InvalidPolicy, Reading, Value
 from .fields import Grid, Knob, with_fields, worded
+from .folds import Fold, Windows, folds
 from .hearing import Elections
 from .metrics import Summary, page_of, reading
 from .opinions import question
 from .reader import Opinions
-from .sessions import exchange_days, instant
+from .sessions import instant
 from argo_alpine.stretches import (
     Candidate,
     Course,
-    Span,
     Stage,
     Stretch,
     course_of,
@@ -169,91 +168,6 @@ def in_batches(
         if tick:
             tick(len(found), len(candidates))
     return found
-
-# %% ../nbs/34_walk_forward.ipynb #b1e4fdf2
-def purged(
-    starts: Ints,  # (n_labels,) microseconds UTC, as are the others
-    ends: Ints,  # (n_labels,) when the label was known
-    first: int,  # close of the block's first bar
-    last: int,  # close of its last one
-) -> NDArray[np.bool_]:  # (n_labels,) may be trained on
-    "Which labels do not touch a test block, [start, end] against [first, last]."
-    return np.asarray((ends < first) | (starts > last))
-
-
-def without(span: Span, holes: Sequence[Span]) -> tuple[Span, ...]:
-    "What is left of a span, in pieces of two bars or more."
-    pieces = [span]
-    for hole in holes:
-        if hole.first < hole.stop:
-            before = [Span(p.first, min(p.stop, hole.first)) for p in pieces]
-            behind = [Span(max(p.first, hole.stop), p.stop) for p in pieces]
-            pieces = [p for p in sorted(before + behind) if p.stop - p.first >= 2]
-    return tuple(pieces)
-
-# %% ../nbs/34_walk_forward.ipynb #8b1fb0ac
-@dataclass(frozen=True, slots=True)
-class Windows(Value):
-    "How a walk goes, in bars."
-
-    train: int  # before the first test; of every fold, unless anchored
-    test: int
-    step: int = 0  # from one test to the next; 0: as long as a test
-    anchored: bool = False  # training always begins at the first bar
-    purge: int = 0  # bars a label may last: left out before each test
-    embargo: int = 0  # bars after each test that later folds do not train on
-
-    def __post_init__(self) -> None:
-        least = {"train": 2, "test": 2, "step": self.test if self.step else 0}
-        for name, low in (least | {"purge": 0, "embargo": 0}).items():
-            if (value := getattr(self, name)) < low:
-                raise InvalidPolicy(f"windows: {name} must be at least {low} bars, was {value}")
-
-
-@dataclass(frozen=True, slots=True)
-class Fold(Value):
-    "Where to choose and where to judge."
-
-    train: tuple[Span, ...]
-    test: Span
-
-# %% ../nbs/34_walk_forward.ipynb #ebef5036
-def folds(
-    at: Ints,  # (n_bars,) closes, microseconds UTC
-    windows: Windows,
-    origin: int = 0,  # the first bar that may be trained on
-) -> tuple[Fold, ...]:
-    "The folds of a walk, in order. *Raises* `InvalidPolicy` when the bars do not reach one."
-    days, (n, gap) = exchange_days(at), (len(at), windows.train + windows.purge)
-    if n - origin < gap + 2:
-        raise InvalidPolicy(
-            f"windows: {windows.train} bars of training, {windows.purge} of purge and 2 of test "
-            f"need {gap + 2} bars, there are {n - origin}: shorten them or load more"
-        )
-    begins = range(origin + gap, n - 1, windows.step or windows.test)
-    reach = [first + windows.test for first in begins]
-    ends = [end if n - end > 1 else n for end in reach]  # a lone last bar is no test
-    edge = np.append(np.searchsorted(days, days), n)  # the first bar of the same day
-    tests = [Span(int(edge[a]), int(edge[b])) for a, b in zip(begins, ends, strict=True)]
-    made = []
-    for i, test in enumerate(tests):
-        first = origin if windows.anchored else max(origin, int(edge[max(test.first - gap, 0)]))
-        holes = [Span(t.stop, t.stop + windows.embargo) for t in tests[:i]]
-        made.append(Fold(without(Span(first, test.first - windows.purge), holes), test))
-    if not all(f.train and f.test.stop - f.test.first >= 2 for f in made):
-        raise InvalidPolicy(f"windows: every fold needs two bars or more on each side, {windows}")
-    return tuple(made)
-
-# %% ../nbs/34_walk_forward.ipynb #4c53f06f
-def k_folds(n_bars: int, k: int, purge: int = 0, embargo: int = 0) -> tuple[Fold, ...]:
-    "k test blocks, each trained on all the rest. *Source*: López de Prado (2018), chapter 7."
-    if not 2 <= k <= n_bars // 2:
-        raise InvalidPolicy(f"k must lie between 2 and {n_bars // 2} for {n_bars} bars, was {k}")
-    edges = [round(n_bars * i / k) for i in range(k + 1)]
-    tests = [Span(*pair) for pair in pairwise(edges)]
-    guarded = [Span(test.first - purge, test.stop + embargo) for test in tests]
-    trains = [without(Span(0, n_bars), [hole]) for hole in guarded]
-    return tuple(Fold(*pair) for pair in zip(trains, tests, strict=True))
 
 # %% ../nbs/34_walk_forward.ipynb #982eee13
 @dataclass(frozen=True, slots=True, eq=False)

@@ -176,7 +176,8 @@ def walk_forward(
     tell(SLOW)
     from argo_alpine import optimize
     from argo_alpine.bars import load
-    from argo_alpine.walk_forward import Objective, Windows, peak
+    from argo_alpine.folds import Windows
+    from argo_alpine.walk_forward import Objective, peak
     from argo_alpine.walk_forward import walk_forward as run_walk
 
     choosers = {"plateau": optimize.plateau, "peak": peak}

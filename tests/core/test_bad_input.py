@@ -23,6 +23,7 @@ from argo_alpine.domain import (
 )
 from argo_alpine.engine import WEIGHTS, Policy
 from argo_alpine.fields import Grid, with_fields
+from argo_alpine.folds import Windows
 from argo_alpine.indicators import IndicatorPolicy
 from argo_alpine.metrics import summary
 from argo_alpine.optimize import sweep
@@ -31,7 +32,7 @@ from argo_alpine.signal_quality import signal_quality
 from argo_alpine.sizing import SizingPolicy
 from argo_alpine.stretches import Candidate, course_of
 from argo_alpine.votes import VotePolicy
-from argo_alpine.walk_forward import Windows, walk_forward
+from argo_alpine.walk_forward import walk_forward
 from tests.core.test_backtest import FREE, UNLIMITED
 from tests.test_parity import CLOSES, QUICK, a_market
 

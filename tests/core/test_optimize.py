@@ -18,6 +18,7 @@ from argo_alpine.backtest import Prepared, backtest
 from argo_alpine.bars import COLUMNS, Action, Bars, load
 from argo_alpine.domain import InvalidBars, InvalidPolicy, InvalidSettings, Unavailable
 from argo_alpine.fields import Grid, with_fields
+from argo_alpine.folds import Windows, folds
 from argo_alpine.optimize import (
     Range,
     best,
@@ -33,7 +34,7 @@ from argo_alpine.optimize import (
 )
 from argo_alpine.stretches import Candidate, course_of, stretch
 from argo_alpine.trials import Ledger
-from argo_alpine.walk_forward import Objective, Windows, folds, outcomes, walk_forward
+from argo_alpine.walk_forward import Objective, outcomes, walk_forward
 from tests.together import waited
 
 STOCKS = load(["MSFT", "AAPL"], last=date(2004, 12, 31))

@@ -15,16 +15,13 @@ from argo_alpine.bars import Bars, each, load
 from argo_alpine.costs import FillPolicy, fee, market_price
 from argo_alpine.domain import InvalidData, InvalidPolicy, numbers
 from argo_alpine.fields import Grid, with_fields
+from argo_alpine.folds import Windows, folds, k_folds, purged
 from argo_alpine.stretches import Candidate, Span, Stretch, course_of, stitched, stretch
 from argo_alpine.walk_forward import (
     MEASURES,
     Objective,
-    Windows,
-    folds,
-    k_folds,
     outcomes,
     peak,
-    purged,
     scored,
     stability,
     walk_forward,

@@ -6,9 +6,10 @@ import pytest
 
 from argo_alpine.bars import load
 from argo_alpine.fields import Grid
+from argo_alpine.folds import Windows
 from argo_alpine.optimize import plateau
 from argo_alpine.trials import Ledger
-from argo_alpine.walk_forward import Objective, Windows, walk_forward
+from argo_alpine.walk_forward import Objective, walk_forward
 from services.common.reports import render
 
 SMALL = {
