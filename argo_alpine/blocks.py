@@ -12,17 +12,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .averages import ema, flow, rsi, true_range, wilder
 from .domain import Floats, Numbers, compiled
-from argo_alpine.indicators import (
-    RING,
-    ema,
-    flow,
-    rsi,
-    share_of,
-    swing,
-    true_range,
-    wilder,
-)
+from .indicators import RING, share_of, swing
 
 # %% ../nbs/12_blocks.ipynb #71e52ccf
 BLOCK = 512  # bars; their columns fit into the fastest memory

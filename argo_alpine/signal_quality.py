@@ -20,6 +20,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from .averages import true_range, wilder
 from .backtest import Backtest, backtest
 from .bars import Bars
 from .consensus import elect, pool
@@ -38,7 +39,6 @@ from argo_alpine.domain import (
 )
 from .engine import Policy
 from .fills import AT_OPEN, EARLIER, TARGET, exit_at, exit_price, gapped
-from .indicators import true_range, wilder
 from argo_alpine.scores import (
     FLOOR,
     WIDE,
