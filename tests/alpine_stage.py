@@ -32,7 +32,7 @@ from argo_alpine.domain import (
     canonical,
     digest,
 )
-from argo_alpine.engine import order_id
+from argo_alpine.orders import order_id
 from services.alpine import accounts
 from services.alpine.app import create_app, server_config, wired
 from services.alpine.store import Database

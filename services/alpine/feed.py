@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
 from argo_alpine.domain import Fill, Signal, Trade
-from argo_alpine.engine import order_id
+from argo_alpine.orders import order_id
 from services.alpine import intake
 from services.alpine.plans import Plan, allowed
 from services.alpine.tables import feed, signals, sources

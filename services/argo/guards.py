@@ -7,7 +7,7 @@ import structlog
 from sqlalchemy.orm import Session
 
 from argo_alpine.domain import Order
-from argo_alpine.engine import order_id
+from argo_alpine.orders import order_id
 from services.argo import store
 from services.argo.desk import Desk
 from services.argo.ports import OrderState

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import text
 
 from argo_alpine.domain import RefusedOrder, UnavailableBroker, UnknownOutcome
-from argo_alpine.engine import order_id
+from argo_alpine.orders import order_id
 from services.argo.desk import Desk
 from services.argo.journal import replayed
 from tests.argo_stage import FakeBroker, staged
