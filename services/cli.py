@@ -97,8 +97,9 @@ def entry(
 
 def inventory(symbol: str, count: int) -> dict[str, Any]:
     """What is here of one symbol; its last rows if asked for. A damaged file is not sound."""
-    from argo_alpine.bars import load, sample_files, to_frame
+    from argo_alpine.bars import load, to_frame
     from argo_alpine.domain import InvalidData
+    from argo_alpine.samples import sample_files
 
     name = sample_files([symbol])[symbol]
     try:
@@ -161,7 +162,7 @@ def bars(
       argo-alpine bars
       argo-alpine bars AAPL MSFT --rows 10
     """
-    from argo_alpine.bars import sample_files, sample_symbols
+    from argo_alpine.samples import sample_files, sample_symbols
 
     named = listed(" ".join(symbols or ()))
     sample_files(named)  # an unknown one is refused before anything is read

@@ -88,13 +88,13 @@ def test_bars_are_listed_for_people_and_for_programs(run):
 
 
 def test_a_damaged_file_is_a_failed_check(run, monkeypatch, tmp_path):
-    from argo_alpine import bars
+    from argo_alpine import samples
 
-    for file in bars.samples_folder().glob("*"):
+    for file in samples.samples_folder().glob("*"):
         if file.is_file():
             (tmp_path / file.name).write_bytes(file.read_bytes())
     (tmp_path / "FB.csv").write_text("date,open\n")
-    monkeypatch.setattr(bars, "samples_folder", lambda: tmp_path)
+    monkeypatch.setattr(samples, "samples_folder", lambda: tmp_path)
     code, out, err = run("bars", "AAPL", "FB", "--json")
     assert code == 1
     assert [row["sound"] for row in json.loads(out)] == [True, False]

@@ -16,8 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from sqlalchemy import func, insert, select, update
 from sqlalchemy.orm import Session
 
-from argo_alpine.bars import sample_symbols
 from argo_alpine.domain import Refused
+from argo_alpine.samples import sample_symbols
 from services.alpine.store import Database
 from services.alpine.tables import jobs
 from services.common import logs

@@ -16,8 +16,8 @@ from typing import Any, TypeAlias
 
 import argo_alpine
 from argo_alpine import domain
-from argo_alpine.bars import checksums
 from argo_alpine.domain import ArgoAlpineError, Invalid, InvalidPolicy, Unavailable, UnavailableData
+from argo_alpine.samples import checksums
 from services.common import printer
 from services.common.comparison import write_index
 from services.common.page import Json, page, text_of

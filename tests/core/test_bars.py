@@ -11,24 +11,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from argo_alpine import bars as module
+from argo_alpine import samples as module
 from argo_alpine.bars import (
     COLUMNS,
     Bars,
     adjust_splits,
     between,
-    checked,
-    checksums,
     from_frame,
     join,
     load,
     one_bar,
     sample,
-    sample_symbols,
-    samples_folder,
     to_frame,
 )
 from argo_alpine.domain import InvalidBars, InvalidData, InvalidTime, UnavailableData
+from argo_alpine.samples import checked, checksums, sample_symbols, samples_folder
 from argo_alpine.sessions import hours
 
 DAYS, _, CLOSES = hours()
