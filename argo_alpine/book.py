@@ -172,8 +172,9 @@ def blank_run(
     log = np.zeros((n_bars if keep_log else 0, n_symbols), LOG)
     log["why"] = SILENT_BAR
     room: dict[str, Any] = written_over(n_bars, n_symbols, n_actions, is_shared)
-    room |= {name: np.zeros(n_symbols) for name in ("amounts", "marks", "prices")}
-    room |= {name: np.zeros(n_symbols, np.int64) for name in ("waiting", "answers", "queue")}
+    zeros, places = np.zeros((3, n_symbols)), np.zeros((3, n_symbols), np.int64)
+    room |= zip(("amounts", "marks", "prices"), zeros, strict=True)
+    room |= zip(("waiting", "answers", "queue"), places, strict=True)
     return Run(
         book=book,
         slots=np.zeros(n_symbols, SLOT),

@@ -57,7 +57,9 @@ def fresh(
     n: int,  # symbols
 ) -> tuple[NDArray[np.void], Floats]:  # states (n,), rings (n, RINGS, RING)
     "States before the first bar."
-    return np.repeat(UNREAD, n), np.zeros((n, RINGS, RING))
+    states = np.empty(n, STATE)
+    states[:] = UNREAD
+    return states, np.zeros((n, RINGS, RING))
 
 # %% ../nbs/10_indicators.ipynb #2d93877e
 @compiled

@@ -102,5 +102,4 @@ def finished(told: Opinions, progress: Progress) -> Opinions:
 # %% ../nbs/27_opinions.ipynb #caed568d
 def question(policy: Policy) -> tuple[object, ...]:
     "All of a policy that opinions depend on: equal questions have equal answers."
-    knobs = numbers(policy.indicators).tobytes(), numbers(policy.votes).tobytes()
-    return *knobs, *sorted(policy.consensus.weights.items())
+    return policy.indicators, policy.votes, *sorted(policy.consensus.weights.items())

@@ -92,18 +92,22 @@ def moments(returns: Floats) -> Moments:  # NaN of nothing
 TAIL = 0.05  # share of the returns
 
 
-def between(ordered: Floats, place: float) -> float:
-    "What stands at a place in order, from 0, on the line between neighbours."
-    low, high = ordered[int(place)], ordered[min(int(place) + 1, len(ordered) - 1)]
-    return float(low + place % 1.0 * (high - low))
+def between(some: Floats, place: float) -> float:
+    "What stands at a place in order, from 0, on the line to the next; `some` are rearranged."
+    i = int(place)
+    some.partition(i)  # what is less stands before it then, and what is more behind
+    low, high = some[i], some[i + 1 :].min(initial=np.inf)
+    return float(low + place % 1.0 * (high - low)) if i + 1 < len(some) else float(low)
 
 
 def tails(kept: Floats, n: int) -> tuple[float, float]:
     "The 5 % and 95 % quantiles of n returns by the outermost; NaN of none."
     if n == 0:
         return math.nan, math.nan
-    hidden, ordered = n - len(kept), np.sort(kept)  # in the middle
-    return between(ordered, TAIL * (n - 1)), between(ordered, (1.0 - TAIL) * (n - 1) - hidden)
+    some, hidden = kept.copy(), n - len(kept)  # in the middle
+    low, high = TAIL * (n - 1), (1.0 - TAIL) * (n - 1) - hidden
+    first = int(low)
+    return between(some, low), between(some[first:], high - first)
 
 # %% ../nbs/31_series.ipynb #d2b7903f
 FEW = 5_000  # returns; so few are not thinned out
@@ -120,7 +124,7 @@ def change(before: float, after: float, inverse: float) -> float:
 def bounds(some: Floats) -> tuple[float, float]:
     "Low and high ones that the tails of returns almost surely lie beyond, by a sample of them."
     chance, last = TAIL * len(some), len(some) - 1
-    place = min(int(chance + 4.0 * math.sqrt(chance)), last)
+    place = min(int(chance + 3.0 * math.sqrt(chance)), last)
     return np.partition(some, place)[place], np.partition(some, last - place)[last - place]
 
 
