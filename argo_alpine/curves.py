@@ -44,7 +44,7 @@ def first_flaw(values: Floats, floor: float) -> int:
             return i
     return -1
 
-
+# %% ../nbs/32_curves.ipynb #e240cb55
 def sample(name: str, values: Floats, points: int | None = None) -> Floats:
     "A series of finite numbers, as many as there are points. *Raises* `InvalidData` otherwise."
     return sound(name, values, points, -np.inf, "")
@@ -247,7 +247,7 @@ def leaving(equity: Floats, low: float, high: float) -> int:
         found += (equity[i] >= high) | (equity[i] < low)
     return found
 
-
+# %% ../nbs/32_curves.ipynb #b975ca12
 @compiled
 def falls(equity: Floats, at: Ints) -> tuple[float, int, int, int, int]:
     "The deepest fall: depth, peak, trough, recovery (-1: none); and the longest, microseconds."
@@ -271,7 +271,7 @@ def falls(equity: Floats, at: Ints) -> tuple[float, int, int, int, int]:
         longest = max(longest, at[-1] - at[top])
     return depth, peak, trough, recovery, longest
 
-
+# %% ../nbs/32_curves.ipynb #b975ca11
 def drawdowns(equity: Floats) -> Floats:  # (n_points,) fractions, 0 at a peak, else negative
     "E[t] / max(E[0..t]) - 1."
     series = curve(equity)

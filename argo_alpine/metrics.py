@@ -298,7 +298,7 @@ def of_curve(
         *(longest / DAY, read.tail),
     )
 
-
+# %% ../nbs/33_metrics.ipynb #c5d8174d
 def measure(
     equity: Floats,  # (n_points,)
     at: Ints,  # (n_points,) microseconds UTC
@@ -347,7 +347,7 @@ def page_of(
     rest: tuple[Any, ...] = (*held, fees, *of_trades(read))
     return Summary(*of_curve(read, at, per_year), *rest)
 
-
+# %% ../nbs/33_metrics.ipynb #95b3c8e3
 def summarise(
     equity: Floats,  # (n_points,)
     at: Ints,  # (n_points,) microseconds UTC

@@ -127,7 +127,7 @@ def bounds(some: Floats) -> tuple[float, float]:
     place = min(int(chance + 3.0 * math.sqrt(chance)), last)
     return np.partition(some, place)[place], np.partition(some, last - place)[last - place]
 
-
+# %% ../nbs/31_series.ipynb #d2b79040
 @compiled
 def keep(returns: Floats, low: float, high: float, room: Floats, kept: int) -> int:
     "Keep what lies at bounds or beyond, behind what is kept already; how many are kept then."

@@ -29,6 +29,22 @@ from argo_alpine.domain import (
 )
 from argo_alpine.engine import Policy
 from argo_alpine.indicators import fold, fresh
+from argo_alpine.labels import (
+    EXPIRED,
+    HIT,
+    LABEL,
+    OUTCOMES,
+    PENDING,
+    STOPPED,
+    VOID,
+    Paths,
+    forward,
+    label_all,
+    labels_of,
+    leave,
+    paths_of,
+    ranges,
+)
 from argo_alpine.scores import (
     FLOOR,
     crowding,
@@ -40,27 +56,7 @@ from argo_alpine.scores import (
     share_of,
     tally,
 )
-from argo_alpine.signal_quality import (
-    EXPIRED,
-    HIT,
-    LABEL,
-    OUTCOMES,
-    PENDING,
-    STOPPED,
-    VOID,
-    Prices,
-    coalition_gains,
-    credit_of,
-    forward,
-    groups_of,
-    label_all,
-    labels_of,
-    leave,
-    phases,
-    prices_of,
-    ranges,
-    weather,
-)
+from argo_alpine.signal_quality import coalition_gains, credit_of, groups_of, phases, weather
 from argo_alpine.signal_quality import (
     signal_quality as judge,
 )
@@ -255,7 +251,7 @@ def test_multiples_of_the_atr_are_those_the_engine_folds():
 def mirrored(prices):
     "Every price p becomes 200 - p: what fell rises. Exact on quarters."
     o, h, lo, c = prices[1:]
-    return Prices(prices.at, 200 - o, 200 - lo, 200 - h, 200 - c)
+    return Paths(prices.at, 200 - o, 200 - lo, 200 - h, 200 - c)
 
 
 quarters = st.integers(-30, 30).map(lambda q: q / 4)
@@ -265,7 +261,7 @@ quarters = st.integers(-30, 30).map(lambda q: q / 4)
 def test_a_mirrored_market_mirrors_the_outcome_of_the_opposite_signal(moves):
     rows = 100 + np.array(moves)
     ohlc = (rows[:, :1], rows.max(1, keepdims=True), rows.min(1, keepdims=True), rows[:, 3:])
-    prices = Prices(DAY * np.arange(len(rows)), *(np.ascontiguousarray(x) for x in ohlc))
+    prices = Paths(DAY * np.arange(len(rows)), *(np.ascontiguousarray(x) for x in ohlc))
     told = leave(0, 0, 1, (97.0, 105.0), 5, prices, math.nan, numbers(FREE))
     mirror = leave(0, 0, -1, (103.0, 95.0), 5, mirrored(prices), math.nan, numbers(FREE))
     assert (told[0], told[1], told[4]) == (mirror[0], mirror[1], mirror[4])
@@ -274,7 +270,7 @@ def test_a_mirrored_market_mirrors_the_outcome_of_the_opposite_signal(moves):
 
 def one_bar_later(open, high, low, close, legs=(97.0, 105.0)):
     rows = np.array([[100.0, 100, 100, 100], [open, high, low, close]])
-    prices = Prices(
+    prices = Paths(
         DAY * np.arange(2), *(np.ascontiguousarray(rows[:, i : i + 1]) for i in range(4))
     )
     return leave(0, 0, 1, legs, 1, prices, math.nan, numbers(FREE))
@@ -593,7 +589,7 @@ def test_gains_that_are_not_known_are_left_out():
 
 def test_a_forward_return_knows_nothing_beyond_its_bar():
     bars = a_market(12, gaps=0.1)
-    prices, k = prices_of(bars, bars.symbols), 5
+    prices, k = paths_of(bars, bars.symbols), 5
     whole = forward(prices.open, prices.close, k)
     for n in (40, 90, 140):
         some = forward(prices.open[:n], prices.close[:n], k)
@@ -739,7 +735,7 @@ def test_labels_take_as_long_as_there_are_signals():
     again = np.frombuffer(b"\xff" * labels.nbytes, LABEL).copy()
     for name in ("bar", "symbol", "side", "confidence"):
         again[name] = labels[name]
-    prices, costs = prices_of(bars, bars.symbols), numbers(FillPolicy())
+    prices, costs = paths_of(bars, bars.symbols), numbers(FillPolicy())
     atrs = ranges(prices.high, prices.low, prices.close, 20)
     label_all(again, atrs, 8, prices, numbers(EAGER.sizing), costs)
     for name in WORDS:
@@ -750,7 +746,7 @@ def test_a_group_of_few_has_a_count_and_no_rate():
     bars = a_market(20, 60)
     labels = labelled(bars)
     done = labels[np.isin(labels["outcome"], [HIT, STOPPED, EXPIRED])][: FLOOR - 1]
-    table = groups_of(done, prices_of(bars, bars.symbols), bars.symbols, 16)
+    table = groups_of(done, paths_of(bars, bars.symbols), bars.symbols, 16)
     assert table[["share", "net"]].isna().all(axis=None) and table["n"].max() < FLOOR
 
 
@@ -759,7 +755,7 @@ def test_a_group_of_few_has_a_count_and_no_rate():
 
 def test_an_expired_signal_leaves_at_its_close_and_pays_for_it():
     rows = np.array([[100.0, 100, 100, 100], [100, 102, 99, 101]])
-    prices = Prices(
+    prices = Paths(
         DAY * np.arange(2), *(np.ascontiguousarray(rows[:, i : i + 1]) for i in range(4))
     )
     dear = numbers(replace(FREE, slippage_bps=100.0))
