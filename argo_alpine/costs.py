@@ -33,14 +33,14 @@ class FillPolicy:
     entry_bar: bool = True  # legs are watched in the bar of the entry, too
 
     def __post_init__(self) -> None:
-        check_kinds("fills", self)
+        check_kinds("costs", self)
         for name in self.__slots__:
             if name not in ("stop_first", "entry_bar", "part"):
-                check_range(f"fills.{name}", getattr(self, name), 0, 10_000)
-        check_range("fills.part", self.part, 1e-9, 1e6)
+                check_range(f"costs.{name}", getattr(self, name), 0, 10_000)
+        check_range("costs.part", self.part, 1e-9, 1e6)
         # a sale must bring something
         worse = self.slippage_bps + self.spread_bps / 2
-        check_range("fills.slippage_bps plus half of spread_bps", worse, 0, 9_999)
+        check_range("costs.slippage_bps plus half of spread_bps", worse, 0, 9_999)
 
 # %% ../nbs/25_costs.ipynb #9f7403fa
 @compiled

@@ -15,11 +15,9 @@ from zoneinfo import ZoneInfo
 
 from .consensus import OBSTACLES, ConsensusPolicy, ballots, consensus, obstacle, pool
 from argo_alpine.domain import (
-    Account,
     Bar,
     Consensus,
     Decision,
-    Direction,
     InvalidPolicy,
     Mode,
     Moment,

@@ -55,7 +55,7 @@ def check_clocks(bars: Bars) -> None:
 
 # %% ../nbs/30_inputs.ipynb #009f0016
 def in_order(bars: Bars, given: Sequence[Floats]) -> tuple[Bars, list[Floats]]:
-    "The symbols in alphabetical order. *Raises* `InvalidBars`, `InvalidPolicy`."
+    "The symbols in alphabetical order. *Raises* `InvalidBars`."
     if len(bars.at) == 0:
         raise InvalidBars(f"no bars of {', '.join(bars.symbols)}: nothing to test")
     if lost := bars.skipped:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from .ballots import cast_all
 from .blocks import BLOCK
-from .domain import Ints, compiled, numbers
+from .domain import Ints, compiled
 from .engine import Policy
 from .handover import Progress, announce, announced, ask_helper, processors
 from .reader import Opinions, Prices, Reader, blank_opinions, opine, reader

@@ -17,9 +17,9 @@ from plotly.graph_objects import Bar, Figure, Heatmap, Scatter, Waterfall
 from plotly.graph_objs.layout import Template
 from plotly.subplots import make_subplots
 
-from .curves import sample
+from .curves import drawdowns, sample
 from .domain import Floats
-from .metrics import RATE_FLOOR, Summary, drawdowns, reading
+from .metrics import RATE_FLOOR, Summary, reading
 
 # %% ../nbs/38_plots.ipynb #5ba6fc35
 BLUE, ORANGE, GREEN, PURPLE, GREY = "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#8c8c8c"

@@ -289,7 +289,7 @@ def minutes_and_days():
 
 
 POLICIES = {
-    "risk": RiskPolicy(), "sizing": SizingPolicy(), "fills": FillPolicy(), "votes": VotePolicy(),
+    "risk": RiskPolicy(), "sizing": SizingPolicy(), "costs": FillPolicy(), "votes": VotePolicy(),
     "indicators": IndicatorPolicy(), "consensus": ConsensusPolicy(WEIGHTS),
 }  # fmt: skip
 NUMBERS = [
