@@ -17,8 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .costs import FillPolicy
-from .domain import Floats, Ints, Numbers, compiled, numbers, numeric_fields
+from .domain import Floats, Ints, Numbers, compiled
 from .engine import WHY, Policy
+from .knobs import numbers, numeric_fields
 from .memory import Wanted, cut
 from .portfolio import marks, settle
 from .risk import REASONS, Snapshot, watch

@@ -19,9 +19,9 @@ from argo_alpine.domain import (
     InvalidPolicy,
     InvalidVote,
     Vote,
-    check_range,
     compiled,
 )
+from .knobs import check_range
 
 # %% ../nbs/21_consensus.ipynb #10c4c9b4
 @compiled

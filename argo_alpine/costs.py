@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .domain import Floats, Numbers, check_kinds, check_range, compiled
+from .domain import Floats, Numbers, compiled
+from .knobs import check_kinds, check_range
 from .sizing import whole
 
 # %% ../nbs/25_costs.ipynb #41808852

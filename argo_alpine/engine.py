@@ -29,10 +29,9 @@ from argo_alpine.domain import (
     Trade,
     Value,
     compiled,
-    digest,
-    numbers,
 )
 from .indicators import IndicatorPolicy
+from .knobs import numbers
 from argo_alpine.orders import (
     closes_of,
     committed,
@@ -44,6 +43,7 @@ from argo_alpine.orders import (
     snapshot,
 )
 from .portfolio import booked, marked
+from .records import digest
 from .risk import RiskPolicy, assess, watch
 from .sizing import SizingPolicy, bracket, dearest, entry_limit, shares, size_pct
 from .votes import SOURCES, VotePolicy, heard

@@ -16,7 +16,8 @@ from math import isfinite, prod
 from numbers import Real
 from typing import Any, TypeAlias, TypeVar, cast
 
-from .domain import InvalidPolicy, Value, type_hints
+from .domain import InvalidPolicy, Value
+from .records import type_hints
 
 # %% ../nbs/25_fields.ipynb #67a441b8
 Knob: TypeAlias = bool | int | float | str

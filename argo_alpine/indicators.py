@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .averages import ema, flow, highest, replace_oldest, rsi, true_range, wilder
-from .domain import Floats, Numbers, check_kinds, check_range, compiled
+from .domain import Floats, Numbers, compiled
+from .knobs import check_kinds, check_range
 
 # %% ../nbs/10_indicators.ipynb #bf67e670
 @dataclass(frozen=True, slots=True)

@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 from .averages import true_range, wilder
 from .bars import Bars
 from .costs import borrow, fee, market_price
-from .domain import Floats, Ints, Numbers, UnavailableData, compiled, numbers
+from .domain import Floats, Ints, Numbers, UnavailableData, compiled
 from .fills import AT_OPEN, EARLIER, TARGET, exit_at, exit_price, gapped
+from .knobs import numbers
 from .results import Backtest
 from .scores import FLOOR, mean_of
 from .sizing import bracket

@@ -52,7 +52,8 @@ from argo_alpine.curves import (  # noqa: F401  whoever looks for a metric finds
     total_return,
     volatility,
 )
-from .domain import Floats, Ints, InvalidData, Value, compiled, plain, shown
+from .domain import Floats, Ints, InvalidData, Value, compiled, shown
+from .records import plain
 from .series import LANES, Moments, Plain, add_shares, in_all, survey, tails
 from .sessions import exchange_days, instant
 

@@ -26,17 +26,10 @@ import pandas as pd
 
 import argo_alpine
 from .bars import COLUMNS, Action, Bars, each
-from argo_alpine.domain import (
-    Floats,
-    InvalidPolicy,
-    InvalidSettings,
-    Unavailable,
-    Value,
-    digest,
-    parsed,
-)
+from .domain import Floats, InvalidPolicy, InvalidSettings, Unavailable, Value
 from .fields import Grid, Knob, knobs, places, with_fields
 from .metrics import reading
+from .records import digest, parsed
 from .sessions import instant
 from .stretches import Candidate, Course, course_of
 from .trials import Ledger

@@ -15,17 +15,9 @@ from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Any, TypeAlias
 
-from argo_alpine.domain import (
-    Account,
-    Direction,
-    Moment,
-    Order,
-    Portfolio,
-    Signal,
-    canonical,
-    digest,
-)
+from .domain import Account, Direction, Moment, Order, Portfolio, Signal
 from .portfolio import exposures, holdings
+from .records import canonical, digest
 from .risk import RiskPolicy, Snapshot
 
 # %% ../nbs/23_orders.ipynb #02085a74

@@ -24,10 +24,11 @@ from argo_alpine.blocks import (
     plain_periods,
     rows_of,
 )
-from .domain import Floats, Ints, Numbers, Reading, compiled, numbers
+from .domain import Floats, Ints, Numbers, Reading, compiled
 from .engine import Policy
 from .handover import announce, announced
 from .indicators import RING, fold, fresh, rescale
+from .knobs import numbers
 from .memory import cut
 from .rows import Rows, Table, blank_rows, columns_at, fold_row
 from .sessions import microseconds

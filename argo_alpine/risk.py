@@ -14,17 +14,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from argo_alpine.domain import (
-    Budget,
-    InvalidPolicy,
-    Numbers,
-    Refusal,
-    Value,
-    check_kinds,
-    check_range,
-    compiled,
-    numbers,
-)
+from .domain import Budget, InvalidPolicy, Numbers, Refusal, Value, compiled
+from .knobs import check_kinds, check_range, numbers
 
 # %% ../nbs/22_risk.ipynb #4a457ff6
 @dataclass(frozen=True, slots=True)

@@ -17,16 +17,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from argo_alpine.domain import (
-    Floats,
-    Ints,
-    InvalidData,
-    InvalidPolicy,
-    Value,
-    check_range,
-    compiled,
-    shown,
-)
+from .domain import Floats, Ints, InvalidData, InvalidPolicy, Value, compiled, shown
+from .knobs import check_range
 
 # %% ../nbs/25_scores.ipynb #d40c91a4
 FLOOR = 30  # observations; fewer do not make a rate

@@ -12,7 +12,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .domain import LATER, InvalidPolicy, Numbers, check_kinds, check_range, compiled
+from .domain import InvalidPolicy, Numbers, compiled
+from .knobs import check_kinds, check_range
+from .records import LATER
 
 # %% ../nbs/23_sizing.ipynb #7d1b2a10
 SMALLEST_TICK = 1e-9

@@ -27,10 +27,10 @@ from argo_alpine.domain import (
     Reading,
     Value,
     compiled,
-    numbers,
 )
 from .engine import Policy
 from .hearing import Elections
+from .knobs import numbers
 from .reader import Opinions
 from .results import turned_over
 

@@ -15,7 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from .domain import InvalidJournal, canonical, digest, plain
+from .domain import InvalidJournal
+from .records import canonical, digest, plain
 
 # %% ../nbs/25_trials.ipynb #f4fde3f0
 TRIALS = Path("data/recorded/trials.jsonl")  # where a checkout keeps its ledger

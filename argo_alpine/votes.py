@@ -15,17 +15,8 @@ from datetime import datetime
 
 import numpy as np
 
-from argo_alpine.domain import (
-    Direction,
-    InvalidVote,
-    Numbers,
-    Reading,
-    Vote,
-    check_kinds,
-    check_range,
-    compiled,
-    numbers,
-)
+from .domain import Direction, InvalidVote, Numbers, Reading, Vote, compiled
+from .knobs import check_kinds, check_range, numbers
 
 # %% ../nbs/11_votes.ipynb #9e950220
 @dataclass(frozen=True, slots=True)

@@ -22,17 +22,9 @@ import uvicorn
 from sqlalchemy import create_engine, text
 from starlette.types import ASGIApp
 
-from argo_alpine.domain import (
-    Consensus,
-    Direction,
-    Fill,
-    Signal,
-    Trade,
-    Vote,
-    canonical,
-    digest,
-)
+from argo_alpine.domain import Consensus, Direction, Fill, Signal, Trade, Vote
 from argo_alpine.orders import order_id
+from argo_alpine.records import canonical, digest
 from services.alpine import accounts
 from services.alpine.app import create_app, server_config, wired
 from services.alpine.store import Database

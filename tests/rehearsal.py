@@ -19,11 +19,11 @@ from argo_alpine.domain import (
     Quote,
     Reading,
     Session,
-    numbers,
 )
 from argo_alpine.engine import Policy, decide, exchange_date
 from argo_alpine.fills import EARLIER, STOP, UNFILLED, entry_at, entry_price, exit_at, exit_price
 from argo_alpine.indicators import fold, fresh, rescale
+from argo_alpine.knobs import numbers
 from argo_alpine.portfolio import booked, exposures, holdings, worth
 from argo_alpine.sessions import instant
 from argo_alpine.sizing import whole

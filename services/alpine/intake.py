@@ -12,8 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from sqlalchemy import insert, or_, select, update
 from sqlalchemy.orm import Session
 
-from argo_alpine.domain import Fill, Invalid, Refused, Signal, Trade, canonical, digest
-from argo_alpine.domain import parsed as parsed_value
+from argo_alpine.domain import Fill, Invalid, Refused, Signal, Trade
+from argo_alpine.records import canonical, digest
+from argo_alpine.records import parsed as parsed_value
 from services.alpine.store import in_order
 from services.alpine.tables import feed, signals, sources
 

@@ -21,10 +21,9 @@ from argo_alpine.domain import (
     Reading,
     Unavailable,
     UnavailableBroker,
-    canonical,
-    digest,
 )
 from argo_alpine.engine import Policy, decide, weighed
+from argo_alpine.records import canonical, digest
 from argo_alpine.sessions import session_at
 from services.argo import store
 from services.argo.board import Board

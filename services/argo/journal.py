@@ -16,14 +16,10 @@ from argo_alpine.domain import (
     Moment,
     Portfolio,
     Reading,
-    canonical,
     compiled_folder,
-    content_id,
-    digest,
-    parsed,
-    plain,
 )
 from argo_alpine.engine import Policy, decide
+from argo_alpine.records import canonical, content_id, digest, parsed, plain
 from services.argo import store
 from services.argo.tape import Tape
 

@@ -11,7 +11,8 @@ import structlog
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from argo_alpine.domain import InvalidJournal, Unavailable, canonical
+from argo_alpine.domain import InvalidJournal, Unavailable
+from argo_alpine.records import canonical
 from services.argo.tables import entries, outbox
 from services.common.clock import Clock
 from services.common.db import Writer

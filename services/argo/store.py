@@ -17,17 +17,8 @@ from sqlalchemy import (
 from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.orm import Session
 
-from argo_alpine.domain import (
-    Bar,
-    Decision,
-    Entry,
-    Fill,
-    Order,
-    Reading,
-    canonical,
-    chained,
-    digest,
-)
+from argo_alpine.domain import Bar, Decision, Entry, Fill, Order, Reading
+from argo_alpine.records import canonical, chained, digest
 from services.argo.ports import BrokerOrder, OrderState
 from services.argo.tables import (
     APPEND_ONLY,

@@ -5,8 +5,9 @@ from datetime import datetime, timedelta
 
 import numpy as np
 
-from argo_alpine.domain import Bar, Reading, numbers
+from argo_alpine.domain import Bar, Reading
 from argo_alpine.indicators import IndicatorPolicy, fold, fresh
+from argo_alpine.knobs import numbers
 from argo_alpine.sessions import hours, instant, microseconds
 from argo_alpine.votes import NEEDS
 

@@ -9,7 +9,8 @@ from typing import Any, TypeAlias
 from sqlalchemy import Table, func, select
 from sqlalchemy.orm import Session
 
-from argo_alpine.domain import Consensus, Direction, InvalidJournal, Vote, parsed
+from argo_alpine.domain import Consensus, Direction, InvalidJournal, Vote
+from argo_alpine.records import parsed
 from argo_alpine.votes import SOURCES
 from services.argo import store, tables, words
 from services.argo.wire import loaded

@@ -3,7 +3,7 @@
 import json
 from typing import TypeVar, cast
 
-from argo_alpine.domain import parsed
+from argo_alpine.records import parsed
 
 T = TypeVar("T")
 

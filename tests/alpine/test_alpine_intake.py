@@ -5,7 +5,7 @@ from itertools import permutations, product
 
 import pytest
 
-from argo_alpine.domain import digest
+from argo_alpine.records import digest
 from services.alpine import intake
 from services.alpine.routes import intake as route
 from services.common.signing import signed

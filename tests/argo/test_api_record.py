@@ -9,8 +9,9 @@ import pytest
 from sqlalchemy import insert, select
 from structlog.testing import capture_logs
 
-from argo_alpine.domain import Direction, Trade, canonical
+from argo_alpine.domain import Direction, Trade
 from argo_alpine.metrics import wilson
+from argo_alpine.records import canonical
 from services.argo import store, tables
 from services.argo.views import number
 from services.argo.wire import loaded

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from sqlalchemy import select
 
-from argo_alpine.domain import InvalidJournal, Unavailable, digest
+from argo_alpine.domain import InvalidJournal, Unavailable
+from argo_alpine.records import digest
 from services.argo.relay import Relay
 from services.argo.routes.health import untold
 from services.argo.tables import outbox

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from argo_alpine.domain import InvalidSettings, digest
+from argo_alpine.domain import InvalidSettings
 from argo_alpine.engine import Policy
+from argo_alpine.records import digest
 from services.common import settings as module
 from services.common.settings import (
     KNOWN,

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from argo_alpine.backtest import backtest
 from argo_alpine.bars import Action, Bars
 from argo_alpine.costs import FillPolicy, borrow, capped, fee, market_price, strain, usual_volume
-from argo_alpine.domain import numbers
 from argo_alpine.fills import (
     AT_OPEN,
     EARLIER,
@@ -25,6 +24,7 @@ from argo_alpine.fills import (
     exit_price,
     is_reached,
 )
+from argo_alpine.knobs import numbers
 from argo_alpine.sizing import SizingPolicy, whole
 from tests.core.test_backtest import FREE, UNLIMITED
 from tests.test_parity import CLOSES, QUICK

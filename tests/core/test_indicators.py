@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from argo_alpine.blocks import BLOCK, Columns, Series, fold_block, plain_periods, seen_of
-from argo_alpine.domain import numbers
 from argo_alpine.indicators import RING, IndicatorPolicy, fold, fresh
+from argo_alpine.knobs import numbers
 
 PERIODS = IndicatorPolicy(sma=6, ema=4, rsi=3, macd_fast=2, macd_slow=5, macd_signal=2, atr=4,
                           channel=5, flow=4)  # fmt: skip

@@ -24,7 +24,7 @@ from test_backtest import FREE, UNLIMITED, crossover, google
 
 from argo_alpine.backtest import Backtest, backtest
 from argo_alpine.bars import Bars, from_frame
-from argo_alpine.domain import numbers
+from argo_alpine.knobs import numbers
 from argo_alpine.sizing import SizingPolicy, bracket
 
 FEE = replace(FREE, fee_bps=10.0)

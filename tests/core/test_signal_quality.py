@@ -20,15 +20,10 @@ from argo_alpine import metrics, signal_plots, signal_quality
 from argo_alpine.backtest import backtest
 from argo_alpine.bars import Bars, load
 from argo_alpine.costs import FillPolicy
-from argo_alpine.domain import (
-    InvalidData,
-    InvalidPolicy,
-    Reading,
-    UnavailableData,
-    numbers,
-)
+from argo_alpine.domain import InvalidData, InvalidPolicy, Reading, UnavailableData
 from argo_alpine.engine import Policy
 from argo_alpine.indicators import fold, fresh
+from argo_alpine.knobs import numbers
 from argo_alpine.labels import (
     EXPIRED,
     HIT,

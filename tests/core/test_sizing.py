@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from argo_alpine.domain import InvalidPolicy, canonical, parsed, plain
+from argo_alpine.domain import InvalidPolicy
 from argo_alpine.engine import Policy
+from argo_alpine.records import canonical, parsed, plain
 from argo_alpine.sizing import SizingPolicy, quotable, shares
 
 cents = st.integers(1, 10_000_000).map(lambda c: c / 100)

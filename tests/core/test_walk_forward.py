@@ -13,9 +13,10 @@ from argo_alpine import walk_forward as walking
 from argo_alpine.backtest import backtest
 from argo_alpine.bars import Bars, each, load
 from argo_alpine.costs import FillPolicy, fee, market_price
-from argo_alpine.domain import InvalidData, InvalidPolicy, numbers
+from argo_alpine.domain import InvalidData, InvalidPolicy
 from argo_alpine.fields import Grid, with_fields
 from argo_alpine.folds import Windows, folds, k_folds, purged
+from argo_alpine.knobs import numbers
 from argo_alpine.stretches import Candidate, Span, Stretch, course_of, stitched, stretch
 from argo_alpine.walk_forward import (
     MEASURES,

@@ -9,7 +9,8 @@ from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 from sqlalchemy.exc import DatabaseError
 
-from argo_alpine.domain import InvalidJournal, digest
+from argo_alpine.domain import InvalidJournal
+from argo_alpine.records import digest
 from services.argo.cycle import Engine
 from services.argo.ports import SourceHealth
 from services.argo.relay import Relay, RelayHealth
