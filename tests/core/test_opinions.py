@@ -14,11 +14,12 @@ from argo_alpine.backtest import backtest, prepared
 from argo_alpine.bars import Bars, between, each, load, sample_actions
 from argo_alpine.blocks import BLOCK
 from argo_alpine.costs import FillPolicy
-from argo_alpine.domain import InvalidData, compiled, numbers
+from argo_alpine.domain import InvalidData, compiled
 from argo_alpine.engine import Policy
 from argo_alpine.handover import announced, helper
 from argo_alpine.indicators import fold, fresh, rescale
 from argo_alpine.inputs import actions_of, ratios_of
+from argo_alpine.knobs import numbers
 from argo_alpine.opinions import AHEAD, finished, opinions
 from argo_alpine.reader import prices_of, recorded
 from argo_alpine.stretches import until
@@ -140,6 +141,33 @@ def test_a_room_of_other_bars_is_refused():
         other.run(Policy(), FillPolicy(), room=ready.room())
     with pytest.raises(InvalidData, match="for a log or none"):
         ready.run(Policy(), FillPolicy(), keep_log=True, room=ready.room())
+
+
+def test_elections_without_opinions_are_of_all_that_is_said():
+    ready = prepared(minutes(AHEAD + 1))
+    told = ready.opinions(Policy())
+    held = ready.elections(told, Policy())
+    whole = ready.run(Policy(), FillPolicy(), told=told, elections=held)
+    again = ready.run(Policy(), FillPolicy(), elections=held)
+    assert len(whole.fills) > 100
+    assert again.equity.tobytes() == whole.equity.tobytes()
+    assert again.told.pooled.tobytes() == whole.told.pooled.tobytes()
+
+
+def test_elections_on_other_bars_are_refused():
+    ready, other = prepared(minutes(600)), prepared(minutes(300))
+    held = ready.elections(ready.opinions(Policy()), Policy())
+    with pytest.raises(InvalidData, match="must be on 300 bars of symbols, were on 600"):
+        other.run(Policy(), FillPolicy(), elections=held)
+
+
+def test_a_refusal_leaves_the_room_as_it_was():
+    ready = prepared(minutes(600))
+    room = ready.run(Policy(), FillPolicy(), keep_log=True).run
+    before = int(room.book["fills"][0])
+    with pytest.raises(InvalidData, match="keep_votes=True"):
+        ready.run(Policy(), FillPolicy(), keep_log=True, told=ready.opinions(Policy()), room=room)
+    assert int(room.book["fills"][0]) == before > 0
 
 
 def test_opinions_on_other_bars_are_refused():
