@@ -23,6 +23,7 @@ from argo_alpine.blocks import (
     fold_block,
     plain_periods,
     rows_of,
+    signed_volume,
 )
 from .domain import Floats, Ints, Numbers, Reading, compiled
 from .engine import Policy
@@ -44,6 +45,7 @@ class Prices(NamedTuple):
     volume: Floats
     ratios: Floats  # new shares per old one from this bar on, 1.0 without a split; or empty
     odd: Ints  # symbols that miss a bar or were split
+    money: Floats  # (n_bars,) from `signed_volume` of a single symbol, if it is not odd; or empty
 
     @property
     def is_series(self) -> bool:
@@ -81,7 +83,10 @@ def prices_of(bars: Bars, ratios: Floats | None = None) -> Prices:
     if len(splits):
         is_odd = is_odd | (splits != 1.0).any(axis=0)
     columns = (bars.high, bars.low, bars.close, bars.volume)
-    return Prices(*columns, splits, np.flatnonzero(is_odd))
+    odd, money = np.flatnonzero(is_odd), np.empty(0)
+    if len(bars.symbols) == 1 and not len(odd):
+        money = bars.once("money", lambda: signed_volume(*(column[:, 0] for column in columns)))
+    return Prices(*columns, splits, odd, money)
 
 # %% ../nbs/26_reader.ipynb #9b5a04c3
 def recorded(bars: Bars, readings: Sequence[Reading], policy: Policy) -> NDArray[np.int16]:
@@ -120,12 +125,12 @@ NO_ROWS = blank_rows(0)
 
 def blank_desk(prices: Prices) -> Desk:
     "Room to read some bars; what way of reading they do not need is empty."
-    (n, m), is_series, odd = prices.close.shape, prices.is_series, len(prices.odd)
+    m, is_series, odd = prices.close.shape[1], prices.is_series, len(prices.odd)
     columns = (prices.high, prices.low, prices.close, prices.volume)
     high, low, close, volume = (c[:, 0] if is_series else np.empty(0) for c in columns)
     (states, rings), width, blocks = fresh(max(odd, 1)), max(ROW, m + 8), ROW if is_series else 0
     return Desk(
-        series=Series(high, low, close, volume, np.empty(n if is_series else 0)),
+        series=Series(high, low, close, volume, prices.money),
         windows=np.empty((4, BLOCK + RING if is_series else 0)),
         block=np.empty((len(Columns._fields), blocks)),
         rows=NO_ROWS if is_series or odd == m else blank_rows(m),

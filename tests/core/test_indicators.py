@@ -6,7 +6,15 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from argo_alpine.blocks import BLOCK, Columns, Series, fold_block, plain_periods, seen_of
+from argo_alpine.blocks import (
+    BLOCK,
+    Columns,
+    Series,
+    fold_block,
+    plain_periods,
+    seen_of,
+    signed_volume,
+)
 from argo_alpine.indicators import RING, IndicatorPolicy, fold, fresh
 from argo_alpine.knobs import numbers
 
@@ -44,7 +52,8 @@ def different(market, cuts, periods) -> list[int]:
     high, low, close, volume = market
     n, record, plain = len(close), numbers(periods), plain_periods(numbers(periods))
     (blocks, _), (ones, rings), room = fresh(1), fresh(1), np.zeros((4, BLOCK + RING))
-    series, out = Series(*market, np.zeros(n)), Columns(*np.zeros((len(Columns._fields), BLOCK)))
+    series = Series(*market, signed_volume(*market))
+    out = Columns(*np.zeros((len(Columns._fields), BLOCK)))
     wrong, edges = [], sorted({0, n, *(cut for cut in cuts if cut < n)})
     for first, last in pairwise(edges):
         fold_block(blocks[0], last - first, series, room, out, plain)
@@ -79,11 +88,11 @@ def test_one_bar_more_in_a_window_is_noticed():
     """Positive control: the blocks look back one bar further than the single bars."""
     longer = IndicatorPolicy(sma=7, ema=4, rsi=3, macd_fast=2, macd_slow=5, macd_signal=2, atr=4,
                              channel=5, flow=4)  # fmt: skip
-    high, low, close, volume = a_walk(1, 100)
+    high, low, close, volume = market = a_walk(1, 100)
     (states, _), room = fresh(1), np.zeros((4, BLOCK + RING))
     out = Columns(*np.zeros((len(Columns._fields), BLOCK)))
     plain = plain_periods(numbers(longer))
-    fold_block(states[0], 100, Series(high, low, close, volume, np.zeros(100)), room, out, plain)
+    fold_block(states[0], 100, Series(*market, signed_volume(*market)), room, out, plain)
     (ones, single), record = fresh(1), numbers(PERIODS)
     for t in range(100):
         fold(ones[0], single[0], high[t], low[t], close[t], volume[t], record)
