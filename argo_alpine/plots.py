@@ -41,7 +41,7 @@ LOOK = Template(
 def dressed(fig: Figure, x: str, y: str, height: int) -> Figure:
     "A figure in the house's look, its axes named."
     fig.update_layout(template=LOOK, height=height)
-    return fig.update_xaxes(title_text=x).update_yaxes(title_text=y)
+    return fig.update_xaxes(title_text=x).update_yaxes(title_text=y, title_standoff=16)
 
 # %% ../nbs/38_plots.ipynb #115c8b19
 Times: TypeAlias = "pd.DatetimeIndex | pd.Series[pd.Timestamp]"  # aware

@@ -47,7 +47,7 @@ def rate_dots(
     tick = {"symbol": "line-ns-open", "size": 16, "color": ORANGE, "line": {"width": 2.5}}
     fig.add_scatter(x=even, y=rows, mode="markers", marker=tick, name="Needed", hoverinfo="skip")
     fig = dressed(fig, "Target before stop [%]", "Group", 140 + 32 * len(table))
-    fig.update_yaxes(categoryorder="array", categoryarray=rows[::-1], title_standoff=16)
+    fig.update_yaxes(categoryorder="array", categoryarray=rows[::-1])
     return fig.update_yaxes(range=[-0.6, len(rows) - 0.4])
 
 # %% ../nbs/39_signal_plots.ipynb #b66f1ef0
@@ -118,7 +118,7 @@ def credit_dots(
     look = dots(adds, low, high, BLUE, told)
     fig = Figure(Scatter(x=adds, y=names, error_x=look.pop("arms"), **look))
     fig = dressed(fig, f"Adds [{unit}]", "Source", 130 + 40 * len(sources))
-    fig.update_yaxes(range=[len(names) - 0.4, -0.6], title_standoff=16)
+    fig.update_yaxes(range=[len(names) - 0.4, -0.6])
     return fig.update_xaxes(zeroline=True, zerolinewidth=2)
 
 # %% ../nbs/39_signal_plots.ipynb #2592ea16
