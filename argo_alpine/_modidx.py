@@ -76,7 +76,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                     'argo_alpine.blocks.plain_periods': ('blocks.html#plain_periods', 'argo_alpine/blocks.py'),
                                     'argo_alpine.blocks.rows_of': ('blocks.html#rows_of', 'argo_alpine/blocks.py'),
                                     'argo_alpine.blocks.seen_of': ('blocks.html#seen_of', 'argo_alpine/blocks.py'),
-                                    'argo_alpine.blocks.sign_all': ('blocks.html#sign_all', 'argo_alpine/blocks.py'),
                                     'argo_alpine.blocks.signed_volume': ('blocks.html#signed_volume', 'argo_alpine/blocks.py'),
                                     'argo_alpine.blocks.widen': ('blocks.html#widen', 'argo_alpine/blocks.py')},
             'argo_alpine.book': { 'argo_alpine.book.Market': ('book.html#market', 'argo_alpine/book.py'),

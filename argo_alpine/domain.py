@@ -428,15 +428,12 @@ class Portfolio(Value):
     cash: float
     positions: Mapping[str, Position]
     pending: tuple[Signal, ...] = ()  # decided, waiting for the next open
-    sent: Mapping[str, datetime] = field(
-        default_factory=dict
-    )  # entry orders of the last day: id -> when
-    working: Mapping[str, Order] = field(
-        default_factory=dict
-    )  # sent and not ended, by symbol, with the quantity still to be filled
-    closes: Mapping[str, int] = field(
-        default_factory=dict
-    )  # closing orders sent for a pending signal: signal id -> how many
+    # entry orders of the last day: id -> when
+    sent: Mapping[str, datetime] = field(default_factory=dict)
+    # sent and not ended, by symbol, with the quantity still to be filled
+    working: Mapping[str, Order] = field(default_factory=dict)
+    # closing orders sent for a pending signal: signal id -> how many
+    closes: Mapping[str, int] = field(default_factory=dict)
     equity: float = 0.0  # as of the last moment
     opening: float = 0.0  # equity at the close before the current exchange date
     day: date | None = None  # the exchange date `opening` belongs to

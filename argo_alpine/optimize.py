@@ -13,7 +13,6 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import date
 from functools import cache, partial
 from hashlib import sha256
 from html import escape
@@ -31,7 +30,7 @@ from .fields import Grid, Knob, knobs, places, with_fields
 from .metrics import reading
 from .records import digest, parsed
 from .sessions import instant
-from .stretches import Candidate, Course, course_of
+from .stretches import Candidate, Course
 from .trials import Ledger
 from argo_alpine.walk_forward import (
     Objective,

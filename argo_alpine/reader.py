@@ -45,12 +45,12 @@ class Prices(NamedTuple):
     volume: Floats
     ratios: Floats  # new shares per old one from this bar on, 1.0 without a split; or empty
     odd: Ints  # symbols that miss a bar or were split
-    money: Floats  # (n_bars,) from `signed_volume` of a single symbol, if it is not odd; or empty
+    money: Floats  # (n_bars,) from `signed_volume`, of a single symbol that is not odd; or empty
 
     @property
     def is_series(self) -> bool:
         "Whether these are the bars of one symbol, to be read as they stand."
-        return self.close.shape[1] == 1 and len(self.odd) == 0
+        return len(self.money) > 0
 
 # %% ../nbs/26_reader.ipynb #42eb0d0d
 class Opinions(NamedTuple):

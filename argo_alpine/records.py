@@ -83,7 +83,7 @@ def parsed(
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise InvalidJournal(f"not a {getattr(kind, '__name__', kind)}: {value!r}") from error
 
-
+# %% ../nbs/01_records.ipynb #01bb0002
 def parsed_leaf(kind: Any, value: Any) -> Any:
     "A number, a text, a time or a member of an enumeration."
     if issubclass(kind, Enum):

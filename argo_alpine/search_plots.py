@@ -8,7 +8,6 @@ __all__ = ['promised_and_kept', 'choices_over_time', 'score_cells', 'plateau_map
 # %% ../nbs/39_search_plots.ipynb #sear0006
 from collections.abc import Mapping, Sequence
 
-import numpy as np
 import pandas as pd
 from plotly.graph_objects import Figure, Heatmap, Scatter
 from plotly.subplots import make_subplots

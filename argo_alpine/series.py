@@ -96,8 +96,9 @@ def between(some: Floats, place: float) -> float:
     "What stands at a place in order, from 0, on the line to the next; `some` are rearranged."
     i = int(place)
     some.partition(i)  # what is less stands before it then, and what is more behind
-    low, high = some[i], some[i + 1 :].min(initial=np.inf)
-    return float(low + place % 1.0 * (high - low)) if i + 1 < len(some) else float(low)
+    if i + 1 == len(some):
+        return float(some[i])
+    return float(some[i] + place % 1.0 * (some[i + 1 :].min() - some[i]))
 
 
 def tails(kept: Floats, n: int) -> tuple[float, float]:

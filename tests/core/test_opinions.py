@@ -143,6 +143,18 @@ def test_a_room_of_other_bars_is_refused():
         ready.run(Policy(), FillPolicy(), keep_log=True, room=ready.room())
 
 
+def test_a_single_symbol_read_in_rows_is_told_the_same():
+    bars = minutes(700)
+    prices, said = prices_of(bars), recorded(bars, (), Policy())
+    assert prices.is_series
+    alone, row = (
+        finished(*opinions(p, said, Policy(), threads=1))
+        for p in (prices, prices._replace(money=np.empty(0)))
+    )
+    for name in ("pooled", "spoken", "atr", "voted"):
+        assert getattr(alone, name).tobytes() == getattr(row, name).tobytes()
+
+
 def test_elections_without_opinions_are_of_all_that_is_said():
     ready = prepared(minutes(AHEAD + 1))
     told = ready.opinions(Policy())
