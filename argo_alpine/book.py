@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['NO_RANGES', 'NO_CLOSES', 'ACTION', 'BOOK', 'SLOT', 'FILL', 'TRADE', 'LOG', 'SILENT_BAR', 'TOO_SMALL', 'LEGS', 'SPLIT',
-           'ENTRY', 'FILLS', 'TRADES', 'HALTS', 'FIRST_CELLS', 'WRITTEN_OVER', 'UNMARKED', 'Market', 'Rules',
-           'majority_of', 'rules_of', 'Run', 'written_over', 'blank_run', 'bars_that_fit', 'roomier', 'cleared',
-           'list_one', 'strike_off', 'hold', 'note_fill', 'note_trade', 'close_part', 'book_fill', 'Marks', 'marked',
-           'mark', 'revalue', 'atr_before', 'restate', 'act_on', 'in_new_shares']
+           'ENTRY', 'FILLS', 'TRADES', 'HALTS', 'FIRST_CELLS', 'WRITTEN_OVER', 'NEW_BOOK', 'NEW_SLOT', 'UNSEEN',
+           'UNMARKED', 'Market', 'Rules', 'majority_of', 'groups_of', 'allowed_of', 'rules_of', 'Run', 'written_over',
+           'blank_run', 'bars_that_fit', 'roomier', 'clear', 'list_one', 'strike_off', 'hold', 'note_fill',
+           'note_trade', 'close_part', 'book_fill', 'Marks', 'marked', 'mark', 'revalue', 'atr_before', 'restate',
+           'act_on', 'in_new_shares']
 
 # %% ../nbs/27_book.ipynb #f2896530
 from collections.abc import Sequence
@@ -22,7 +23,7 @@ from .engine import WHY, Policy
 from .knobs import numbers, numeric_fields
 from .memory import Wanted, cut
 from .portfolio import marks, settle
-from .risk import REASONS, Snapshot, watch
+from .risk import REASONS, RiskPolicy, Snapshot, watch
 from .sizing import whole
 
 # %% ../nbs/27_book.ipynb #e0e2bdc7
@@ -70,11 +71,20 @@ def majority_of(policy: Policy) -> tuple[int, int]:  # hundredths of a percent
     return round(100 * policy.consensus.threshold), round(100 * policy.consensus.quorum)
 
 
+def groups_of(symbols: Sequence[str], risk: RiskPolicy) -> list[int]:  # -1: none
+    "The correlation group of each symbol."
+    known, names = risk.groups, sorted(set(risk.groups.values()))
+    return [names.index(known[s]) if s in known else -1 for s in symbols]
+
+
+def allowed_of(symbols: Sequence[str], risk: RiskPolicy) -> list[bool]:
+    "Which symbols may be traded: all, unless some are named."
+    return [not risk.allowed or s in risk.allowed for s in symbols]
+
+
 def rules_of(symbols: Sequence[str], policy: Policy, costs: FillPolicy) -> Rules:
     "The policies as numbers."
-    known, names = policy.risk.groups, sorted(set(policy.risk.groups.values()))
-    groups = [names.index(known[s]) if s in known else -1 for s in symbols]
-    allowed = [not policy.risk.allowed or s in policy.risk.allowed for s in symbols]
+    groups, allowed = groups_of(symbols, policy.risk), allowed_of(symbols, policy.risk)
     records = numbers(policy.risk), numbers(policy.sizing), numbers(costs)
     return Rules(*majority_of(policy), np.array(groups, np.int64), np.array(allowed), *records)
 
@@ -210,15 +220,18 @@ def roomier(n_actions: int, run: Run) -> Run:
     return run
 
 # %% ../nbs/27_book.ipynb #d601bea8
-def cleared(run: Run, cash: float) -> Run:
-    "The room of a run whose results nobody needs any more, as before its first bar."
-    for counted in (run.book, run.slots, run.seen, run.whys, run.refused):
-        counted.view(np.uint8).fill(0)  # of the others nothing is read before it is written to
-    run.book["cash"] = cash
-    if len(run.log):
-        run.log.view(np.uint8).fill(0)
-        run.log["why"] = SILENT_BAR
-    return run
+NEW_BOOK, NEW_SLOT = np.zeros(1, BOOK), np.zeros(1, SLOT)
+UNSEEN = np.zeros(1, numeric_fields(Snapshot))
+
+
+@compiled
+def clear(run: Run, cash: float) -> None:
+    "Make a run that nobody looks at any more as before its first bar; but for its log."
+    run.book[0], run.seen[0] = NEW_BOOK[0], UNSEEN[0]
+    run.book[0].cash = cash
+    for s in range(len(run.slots)):
+        run.slots[s] = NEW_SLOT[0]
+    run.whys[:], run.refused[:] = 0, 0
 
 # %% ../nbs/27_book.ipynb #1d448699
 @compiled

@@ -4,18 +4,17 @@
 
 # %% auto #0
 __all__ = ['RATE_FLOOR', 'MONTHS', 'NO_TRADES', 'NAMES', 'PERCENT', 'BESIDE', 'SHORT', 'NO_RISK', 'NEVER', 'UNDEFINED',
-           'SESSIONS', 'tally', 'per_trade', 'profit_factor', 'expectancy', 'shares', 'exposure', 'turnover', 'one_way',
-           'reading', 'Rate', 'wilson', 'win_rate', 'monthly', 'CurveSummary', 'read_page', 'Looked', 'looked_at',
-           'of_curve', 'measure', 'Summary', 'of_trades', 'page_of', 'summarise', 'told', 'said', 'lines', 'page',
-           'bars_a_day', 'summary', 'as_json', 'cagr', 'calmar', 'drawdowns', 'longest_wait', 'max_drawdown',
-           'probabilistic_sharpe', 'returns', 'sharpe', 'sharpe_error', 'sharpe_interval', 'sortino', 'tail_ratio',
-           'total_return', 'volatility']
+           'SESSIONS', 'per_trade', 'profit_factor', 'expectancy', 'shares', 'exposure', 'turnover', 'one_way',
+           'reading', 'Rate', 'wilson', 'win_rate', 'monthly', 'CurveSummary', 'of_curve', 'measure', 'Summary',
+           'of_trades', 'page_by', 'page_of', 'summarise', 'told', 'said', 'lines', 'page', 'bars_a_day', 'summary',
+           'as_json', 'cagr', 'calmar', 'drawdowns', 'longest_wait', 'max_drawdown', 'probabilistic_sharpe', 'returns',
+           'sharpe', 'sharpe_error', 'sharpe_interval', 'sortino', 'tail_ratio', 'total_return', 'volatility']
 
 # %% ../nbs/33_metrics.ipynb #e8281dc6
 import math
 from dataclasses import dataclass, fields
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -23,17 +22,16 @@ import pandas as pd
 from argo_alpine.curves import (  # noqa: F401  whoever looks for a metric finds it here
     DAY,
     SHORTEST,
+    Looked,
     amounts,
     annualised,
     cagr,
     calmar,
-    column,
     curve,
     days,
     drawdowns,
-    falls,
-    first_flaw,
     longest_wait,
+    looked_at,
     max_drawdown,
     mean,
     probabilistic_sharpe,
@@ -48,13 +46,13 @@ from argo_alpine.curves import (  # noqa: F401  whoever looks for a metric finds
     sharpe_interval,
     sortino,
     tail_ratio,
-    tail_shape,
+    tally,
     total_return,
     volatility,
 )
 from .domain import Floats, Ints, InvalidData, Value, compiled, shown
 from .records import plain
-from .series import LANES, Moments, Plain, add_shares, in_all, survey, tails
+from .series import LANES, add_shares, in_all
 from .sessions import exchange_days, instant
 
 if TYPE_CHECKING:
@@ -78,15 +76,6 @@ _all_ = [
 ]
 
 # %% ../nbs/33_metrics.ipynb #7d35b45c
-@compiled
-def tally(pnl: Floats) -> tuple[float, float, int]:
-    "What was gained, what was lost (both above zero), and how many gained."
-    gained, lost, wins = 0.0, 0.0, 0
-    for p in pnl:
-        gained, lost, wins = gained + max(p, 0.0), lost - min(p, 0.0), wins + (p > 0)
-    return gained, lost, wins
-
-
 def per_trade(gained: float, lost: float, n: int) -> float:
     "Mean profit of n trades; NaN without trades."
     return (gained - lost) / n if n else math.nan
@@ -233,49 +222,6 @@ class CurveSummary(Value):
     def _repr_html_(self) -> str:
         return page(self)
 
-# %% ../nbs/33_metrics.ipynb #d84ab1c5
-@compiled
-def read_page(
-    equity: Floats,  # (n_points,)
-    at: Ints,  # (n_points,)
-    gross: Floats,  # (n_points,)
-    pnl: Floats,  # (n_trades,)
-    room: Floats,  # (n_points - 1,) written: the outermost returns
-) -> tuple[
-    tuple[int, int, int, Plain, float],  # of `survey`
-    tuple[float, int, int, int, int],  # of `falls`
-    tuple[int, tuple[float, float, int]],  # the first flaw of a trade, or -1; of `tally`
-]:
-    "All that takes a look at every point or trade, in one call."
-    seen, fallen = survey(equity, gross, room), falls(equity, at)
-    return seen, fallen, (first_flaw(pnl, -np.inf), tally(pnl))
-
-# %% ../nbs/33_metrics.ipynb #c5d8174b
-class Looked(NamedTuple):
-    "What was read of a curve and its trades."
-
-    curve: Floats
-    pnl: Floats
-    moments: Moments
-    tail: float
-    falls: tuple[float, int, int, int, int]
-    exposed: float  # sum of gross over equity
-    money: tuple[float, float, int]  # of `tally`
-
-
-def looked_at(equity: Floats, at: Ints, gross: Floats, pnl: Floats) -> Looked:
-    "A curve and its trades read. *Raises* `InvalidData` as `curve`, `amounts` and `sample` do."
-    series, p = column("equity", equity), column("pnl", pnl)
-    if len(series) < 2:
-        curve(series)
-    held = column("gross", gross, len(series))
-    seen, fallen, (bad, money) = read_page(series, at, held, p, room := np.empty(len(series) - 1))
-    flaws, odd, kept, around, exposed = seen
-    if flaws or odd or bad >= 0:
-        curve(series), amounts("gross", held), sample("pnl", p)  # they say which
-    tail = tail_shape(*tails(room[:kept], len(room)))
-    return Looked(series, p, Moments(*around), tail, fallen, exposed, money)
-
 # %% ../nbs/33_metrics.ipynb #c5d8174c
 NO_TRADES = np.zeros(0)
 
@@ -286,8 +232,8 @@ def of_curve(
     per_year: float,
 ) -> tuple[Any, ...]:  # the fields of a `CurveSummary`, in order
     "What a curve shows whose times are known to ascend."
-    series, m, (depth, *places, longest) = read.curve, read.moments, read.falls
-    lived, total = float(at[-1] - at[0]) / DAY, float(series[-1] / series[0] - 1.0)
+    (first, last), m, (depth, *places, longest) = read.ends, read.moments, read.falls
+    lived, total = float(at[-1] - at[0]) / DAY, last / first - 1.0
     growth = annualised(total, lived / 365.25) if lived >= SHORTEST else math.nan
     observed, skew, kurtosis = shape(m)
     return (
@@ -328,11 +274,19 @@ class Summary(CurveSummary):
 # %% ../nbs/33_metrics.ipynb #59fb73dd
 def of_trades(read: Looked) -> tuple[int, float, float, float, float, float]:
     "Number, win rate and its interval, profit factor, expectancy."
-    (gained, lost, wins), n = read.money, len(read.pnl)
+    (gained, lost, wins), n = read.money, read.trades
     rate = wins / n if n else math.nan
     return n, rate, *wilson(wins, n), ratio(gained, lost), per_trade(gained, lost, n)
 
 # %% ../nbs/33_metrics.ipynb #95b3c8e2
+def page_by(read: Looked, at: Ints, fees: float, per_year: float, turned: float) -> Summary:
+    "`page_of`, by what was read of the curve and the trades."
+    n = read.moments.n + 1
+    held = read.exposed / n, one_way(turned, n, per_year)
+    rest: tuple[Any, ...] = (*held, fees, *of_trades(read))
+    return Summary(*of_curve(read, at, per_year), *rest)
+
+
 def page_of(
     equity: Floats,  # (n_points,)
     at: Ints,  # (n_points,) microseconds UTC, ascending
@@ -343,10 +297,7 @@ def page_of(
     turned: float,  # sum of bought plus sold over equity; NaN: turnover is not defined
 ) -> Summary:
     "`summarise` for times that are known to ascend, as those of bars are."
-    read, n = looked_at(equity, at, gross, pnl), len(equity)
-    held = read.exposed / n, one_way(turned, n, per_year)
-    rest: tuple[Any, ...] = (*held, fees, *of_trades(read))
-    return Summary(*of_curve(read, at, per_year), *rest)
+    return page_by(looked_at(equity, at, gross, pnl), at, fees, per_year, turned)
 
 # %% ../nbs/33_metrics.ipynb #95b3c8e3
 def summarise(

@@ -29,7 +29,6 @@ from argo_alpine.domain import (
     compiled,
 )
 from .engine import Policy
-from .hearing import Elections
 from .knobs import numbers
 from .reader import Opinions
 from .results import turned_over
@@ -177,13 +176,9 @@ def performed(
     stage: Stage,
     candidate: Candidate,
     told: Opinions | None = None,  # of the stage, if they were asked for already
-    elections: Elections | None = None,  # likewise
-    room: Run | None = None,  # of a run over the stage that nobody looks at any more
 ) -> Stretch:
     "Run a candidate over a stage."
-    cash = stage.course.cash
-    asked = (candidate.policy, candidate.costs, cash)
-    run = stage.ready.run(*asked, told=told, elections=elections, room=room)
+    run = stage.ready.run(candidate.policy, candidate.costs, stage.course.cash, told=told)
     book = run.run.book[0]
     pnl = np.empty(book["trades"] + book["held"])
     costs = numbers(candidate.costs)  # in place, since nobody else has seen this run:

@@ -1,10 +1,13 @@
 """Bars that are passed by the stretch are the same bits as bars gone through one by one."""
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 
+from argo_alpine import backtest as backtesting
 from argo_alpine.backtest import prepared
 from argo_alpine.bars import Bars
 from argo_alpine.book import FILLS, TRADES, UNMARKED, Run, blank_run, rules_of
@@ -141,15 +144,25 @@ def test_the_walks_have_trades_and_halts_and_both_sides():
 BUSY = FillPolicy(volume_pct=1.0)  # little volume: orders leave in parts
 
 
+def little_room(**rows: int) -> Callable[..., Run]:
+    """What makes runs whose tables have a few rows only."""
+
+    def blank(*given: Any) -> Run:
+        run = blank_run(*given)
+        return run._replace(**{name: getattr(run, name)[:n] for name, n in rows.items()})
+
+    return blank
+
+
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("symbols", ["A", "ABCDEFGHI"])
-def test_tables_that_are_full_grow_and_nothing_is_lost(seed, symbols):
+def test_tables_that_are_full_grow_and_nothing_is_lost(monkeypatch, seed, symbols):
     bars = a_market(seed, 400, tuple(symbols), 0.02)
     policy = Policy(indicators=QUICK, consensus=LENIENT)
     ready = prepared(bars, actions=some_actions(seed, bars))
-    room = ready.room()
-    tiny = room._replace(fills=room.fills[:3], trades=room.trades[:5], halts=room.halts[:2])
-    whole, grown = ready.run(policy, BUSY).run, ready.run(policy, BUSY, room=tiny).run
+    whole = ready.run(policy, BUSY).run
+    monkeypatch.setattr(backtesting, "blank_run", little_room(fills=3, trades=5, halts=2))
+    grown = ready.run(policy, BUSY).run
     assert contents(grown) == contents(whole)
     assert 10 < int(whole.book["fills"][0]) <= len(grown.fills) < len(whole.fills)
 
@@ -168,14 +181,14 @@ def test_no_bar_of_a_symbol_fills_more_than_there_is_room_for(seed):
 
 @pytest.mark.parametrize("limits", [0.0, 2.0])
 @pytest.mark.parametrize("seed", range(4))
-def test_halts_are_the_same_however_bars_are_cut_into_parts(seed, limits):
+def test_halts_are_the_same_however_bars_are_cut_into_parts(monkeypatch, seed, limits):
     """Even with a limit that is broken at once: after each re-arming the next open halts again."""
     bars = a_market(seed, 400, ("A",), 0.03, missing=0.0)
     risk = RiskPolicy(drawdown_pct=limits, rearm_after=1)
     policy = Policy(indicators=QUICK, consensus=LENIENT, sizing=BIG, risk=risk)
     ready = prepared(bars)
-    room = ready.room()
-    cut = room._replace(fills=room.fills[:4], halts=room.halts[:3])
-    whole, parts = (ready.run(policy, FillPolicy(), room=r).run for r in (None, cut))
+    whole = ready.run(policy, FillPolicy()).run
+    monkeypatch.setattr(backtesting, "blank_run", little_room(fills=4, halts=3))
+    parts = ready.run(policy, FillPolicy()).run
     assert contents(whole) == contents(parts)
     assert int(whole.book["halts"][0]) > (200 if limits == 0.0 else 2)

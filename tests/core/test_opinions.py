@@ -135,14 +135,6 @@ def test_who_gives_up_frees_the_helper(monkeypatch):
     assert asked(minutes(AHEAD + 1), Policy())[1] == AHEAD + 1
 
 
-def test_a_room_of_other_bars_is_refused():
-    ready, other = prepared(minutes(600)), prepared(minutes(300))
-    with pytest.raises(InvalidData, match="must be for 300 bars of 1 symbols"):
-        other.run(Policy(), FillPolicy(), room=ready.room())
-    with pytest.raises(InvalidData, match="for a log or none"):
-        ready.run(Policy(), FillPolicy(), keep_log=True, room=ready.room())
-
-
 def test_a_single_symbol_read_in_rows_is_told_the_same():
     bars = minutes(700)
     prices, said = prices_of(bars), recorded(bars, (), Policy())
@@ -153,33 +145,6 @@ def test_a_single_symbol_read_in_rows_is_told_the_same():
     )
     for name in ("pooled", "spoken", "atr", "voted"):
         assert getattr(alone, name).tobytes() == getattr(row, name).tobytes()
-
-
-def test_elections_without_opinions_are_of_all_that_is_said():
-    ready = prepared(minutes(AHEAD + 1))
-    told = ready.opinions(Policy())
-    held = ready.elections(told, Policy())
-    whole = ready.run(Policy(), FillPolicy(), told=told, elections=held)
-    again = ready.run(Policy(), FillPolicy(), elections=held)
-    assert len(whole.fills) > 100
-    assert again.equity.tobytes() == whole.equity.tobytes()
-    assert again.told.pooled.tobytes() == whole.told.pooled.tobytes()
-
-
-def test_elections_on_other_bars_are_refused():
-    ready, other = prepared(minutes(600)), prepared(minutes(300))
-    held = ready.elections(ready.opinions(Policy()), Policy())
-    with pytest.raises(InvalidData, match="must be on 300 bars of symbols, were on 600"):
-        other.run(Policy(), FillPolicy(), elections=held)
-
-
-def test_a_refusal_leaves_the_room_as_it_was():
-    ready = prepared(minutes(600))
-    room = ready.run(Policy(), FillPolicy(), keep_log=True).run
-    before = int(room.book["fills"][0])
-    with pytest.raises(InvalidData, match="keep_votes=True"):
-        ready.run(Policy(), FillPolicy(), keep_log=True, told=ready.opinions(Policy()), room=room)
-    assert int(room.book["fills"][0]) == before > 0
 
 
 def test_opinions_on_other_bars_are_refused():

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from argo_alpine import optimize
+from argo_alpine import walk_forward as walking
 from argo_alpine.backtest import Prepared, backtest
 from argo_alpine.bars import COLUMNS, Action, Bars, load
 from argo_alpine.domain import InvalidBars, InvalidPolicy, InvalidSettings, Unavailable
@@ -63,14 +64,19 @@ IN_RAW = course_of(RAW, date(2003, 1, 2), actions=ACTIONS)
 
 @pytest.fixture
 def runs(monkeypatch):
-    """Every backtest that is run, by the bars and the policy it is given."""
-    seen, real = [], Prepared.run
+    """Every backtest that is run, alone or on a sheet, by the bars and the policy it is given."""
+    seen, real, on_a_sheet = [], Prepared.run, walking.run_sheet
 
     def watched(ready, policy, costs, *rest, **named):
         seen.append((ready.bars, policy, costs))
         return real(ready, policy, costs, *rest, **named)
 
+    def all_watched(stage, some, *rest):
+        seen.extend((stage.ready.bars, one.policy, one.costs) for one in some)
+        return on_a_sheet(stage, some, *rest)
+
     monkeypatch.setattr(Prepared, "run", watched)
+    monkeypatch.setattr(walking, "run_sheet", all_watched)
     return seen
 
 
