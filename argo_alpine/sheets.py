@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['ROW', 'ROWS', 'CELLS', 'Sheet', 'sheet_of', 'note_page', 'Found', 'found_in', 'Room', 'rows_that_fit', 'room_for',
-           'run_down', 'run_sheet']
+           'run_row', 'run_down', 'check_room', 'run_sheet']
 
 # %% ../nbs/33_sheets.ipynb #6994c9fe
 from collections.abc import Sequence
@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from .backtest import check_cash, check_told
 from .ballots import elect_all
 from argo_alpine.book import (
     UNMARKED,
@@ -26,7 +27,7 @@ from argo_alpine.book import (
     majority_of,
 )
 from .curves import Falls, Looked, Money, Surveyed, read_page, tail_shape
-from .domain import Floats, Ints, Numbers, compiled
+from .domain import Floats, Ints, InvalidData, Numbers, compiled
 from .knobs import table
 from .loop import loop
 from .reader import Opinions
@@ -125,6 +126,23 @@ def room_for(stage: Stage) -> Room:
 
 # %% ../nbs/33_sheets.ipynb #16c8e98f
 @compiled(makes_arrays=True)
+def run_row(
+    first: int, cash: float, rules: Rules, told: Opinions, market: Market, room: Room, i: int,
+    row: Numbers,
+) -> None:  # fmt: skip
+    "Run a candidate from a bar on, sell what it holds in the end, and read what is left."
+    run, at = room.run, market.at[first:]
+    equity, gross, book = run.equity[first:], run.gross[first:], run.book[0]
+    clear(run, cash)
+    loop(first, len(run.equity), UNMARKED, told, market, run, rules)
+    pnl = room.pnl[: book.trades + book.held]
+    row.fees, row.turned = close_out(first, market, run, rules.costs, pnl)
+    row.first, row.last, row.trades = equity[0], equity[-1], len(pnl)
+    row.halts, row.left = book.halts, book.held
+    note_page(row, read_page(equity, at, gross, pnl, room.returns[i]))
+
+# %% ../nbs/33_sheets.ipynb #bfeb6785
+@compiled(makes_arrays=True)
 def run_down(
     first: int,  # of the bars, that is decided
     cash: float,
@@ -135,22 +153,25 @@ def run_down(
     rows: NDArray[np.void],  # (n,) ROW, written
 ) -> None:
     "Run the candidates of a sheet one after the other, and read what each leaves."
-    run, begin, threshold, quorum = room.run, first * len(room.run.slots), -1, -1
-    at, equity, gross = market.at[first:], run.equity[first:], run.gross[first:]
+    cell, sides, threshold, quorum = first * len(room.run.slots), room.run.sides, -1, -1
     for i in range(len(rows)):
-        row, limits, sizing, costs = rows[i], sheet.limits[i], sheet.sizing[i], sheet.costs[i]
         if sheet.majority[i, 0] != threshold or sheet.majority[i, 1] != quorum:
             threshold, quorum = sheet.majority[i]
-            pooled, spoken, sides = told.pooled[begin:], told.spoken[begin:], run.sides[begin:]
-            elect_all(pooled, spoken, threshold, quorum, sides)
+            elect_all(told.pooled[cell:], told.spoken[cell:], threshold, quorum, sides[cell:])
+        limits, sizing, costs = sheet.limits[i], sheet.sizing[i], sheet.costs[i]
         rules = Rules(threshold, quorum, sheet.groups[i], sheet.allowed[i], limits, sizing, costs)
-        clear(run, cash)
-        loop(first, len(run.equity), UNMARKED, told, market, run, rules)
-        pnl = room.pnl[: run.book[0].trades + run.book[0].held]
-        row.fees, row.turned = close_out(first, market, run, costs, pnl)
-        row.trades, row.halts, row.left = len(pnl), run.book[0].halts, run.book[0].held
-        row.first, row.last = equity[0], equity[-1]
-        note_page(row, read_page(equity, at, gross, pnl, room.returns[i]))
+        run_row(first, cash, rules, told, market, room, i, rows[i])
+
+# %% ../nbs/33_sheets.ipynb #f761bac1
+def check_room(stage: Stage, n: int, room: Room) -> None:
+    "*Raises* `InvalidData` for room that n candidates do not fit into, or of other bars."
+    (bars, m), points = stage.ready.bars.close.shape, len(stage.ready.bars) - stage.ready.first
+    rows, had = len(room.returns), (len(room.run.equity), len(room.run.slots))
+    if had != (bars, m) or room.returns.shape[1] != points - 1 or n > rows:
+        raise InvalidData(
+            f"the room is for {rows} candidates over {had[0]} bars of {had[1]} symbols, and there are "
+            f"{n} over {bars} of {m}: make room with room_for, and give out portions"
+        )
 
 # %% ../nbs/33_sheets.ipynb #6bf3c38f
 def run_sheet(
@@ -161,6 +182,9 @@ def run_sheet(
 ) -> list[Found]:
     "What each candidate comes to."
     ready, cash = stage.ready, stage.course.cash
+    check_cash(cash)
+    check_told(ready, False, told)
+    check_room(stage, len(candidates), room)
     sheet, rows = sheet_of(ready.bars.symbols, candidates), np.zeros(len(candidates), ROW)
     market = ready.market._replace(atr=told.atr)
     run_down(ready.first, cash, sheet, told.in_cells(), market, room, rows)

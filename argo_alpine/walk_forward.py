@@ -168,7 +168,7 @@ def outcomes(course: Course, candidates: Sequence[Candidate], workers: int = 1) 
     with ThreadPoolExecutor(workers) as pool:
         for members in groups.values():
             policy = candidates[members[0]].policy
-            told = [stage.ready.opinions(policy, threads=workers) for stage in stages]
+            told = [stage.ready.opinions(policy) for stage in stages]
             todo = portions(members, workers, rows_that_fit(stages[0]))
             work = iter(todo), stages, candidates, told, found
             running = [pool.submit(work_off, *work) for _ in range(min(workers, len(todo)))]

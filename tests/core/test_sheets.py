@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 
 from argo_alpine.costs import FillPolicy
+from argo_alpine.domain import InvalidData, InvalidPolicy
 from argo_alpine.engine import Policy
 from argo_alpine.risk import RiskPolicy
+from argo_alpine.sheets import room_for, run_sheet
 from argo_alpine.sizing import SizingPolicy
-from argo_alpine.stretches import Candidate, Course, Span, course_of, staged
+from argo_alpine.stretches import Candidate, Course, Span, Stage, course_of, staged
 from argo_alpine.walk_forward import Outcome, alone, outcomes, portions
 from tests.test_parity import QUICK, a_market, some_actions, some_readings
 
@@ -83,3 +85,29 @@ def test_portions_hold_everybody_once_and_end_small(n, workers, most):
     made = portions(range(n), workers, most)
     assert [place for portion in made for place in portion] == [*range(n)]
     assert max(map(len, made)) <= most and len(made[-1]) == 1
+
+
+def a_stage(n_bars: int, cash: float = 100_000.0) -> Stage:
+    course = course_of(a_market(1, n_bars, ("A",), 0.02), cash=cash)
+    return staged(course, course.spans[0])
+
+
+@pytest.mark.parametrize("cash", [0.0, -5.0, np.nan, np.inf])
+def test_a_sheet_without_money_is_refused(cash):
+    stage = a_stage(100, cash)
+    told = stage.ready.opinions(Policy())
+    with pytest.raises(InvalidPolicy, match=f"cash must be above zero, was {cash}"):
+        run_sheet(stage, [Candidate()], told, room_for(stage))
+
+
+def test_what_is_of_other_bars_is_refused():
+    stage, other = a_stage(100), a_stage(90)
+    told, room = stage.ready.opinions(Policy()), room_for(stage)
+    with pytest.raises(InvalidData, match=r"opinions must be on \(90, 1\).* were on \(100, 1\)"):
+        run_sheet(other, [Candidate()], told, room_for(other))
+    with pytest.raises(
+        InvalidData, match="over 100 bars of 1 symbols, and there are 1 over 90 of 1"
+    ):
+        run_sheet(other, [Candidate()], other.ready.opinions(Policy()), room)
+    with pytest.raises(InvalidData, match=r"is for 8 candidates .* and there are 9 over 100"):
+        run_sheet(stage, [Candidate()] * 9, told, room)
