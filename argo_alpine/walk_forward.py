@@ -109,37 +109,35 @@ def scored(
     return value, f"{objective.name} is not defined here" if math.isnan(value) else ""
 
 # %% ../nbs/34_walk_forward.ipynb #8e37f498
-def alone(
-    candidate: Candidate, stages: Sequence[Stage], told: Sequence[Opinions], course: Course
-) -> Outcome:
+def alone(candidate: Candidate, stages: Sequence[Stage], told: Sequence[Opinions]) -> Outcome:
     "A candidate over all stages of a course, put end to end."
-    pairs = zip(stages, told, strict=True)
+    course, pairs = stages[0].course, zip(stages, told, strict=True)
     parts = [performed(stage, candidate, said) for stage, said in pairs]
     return judged(stitched(parts, course.cash), course.per_year)
 
-
+# %% ../nbs/34_walk_forward.ipynb #a5ff54e8
 def together(some: Sequence[Candidate], stage: Stage, told: Opinions, room: Room) -> list[Outcome]:
     "Candidates over a stage, on one sheet."
-    made, course, at = [], stage.course, stage.ready.bars.at[stage.ready.first :]
+    made, per_year, at = [], stage.course.per_year, stage.ready.bars.at[stage.ready.first :]
     for candidate, f in zip(some, run_sheet(stage, some, told, room), strict=True):
         if f.page is None or len(at) < 2:
-            made.append(alone(candidate, [stage], [told], course))
+            made.append(alone(candidate, [stage], [told]))
         else:
-            seen = page_by(f.page, at, f.fees, course.per_year, f.turned)
+            seen = page_by(f.page, at, f.fees, per_year, f.turned)
             made.append(Outcome(seen, f.halts, f.left))
     return made
 
 # %% ../nbs/34_walk_forward.ipynb #0a373af0
 def portions(places: Sequence[int], workers: int, most: int) -> list[Sequence[int]]:
-    "Places in portions: a quarter of every worker's share of what is left, at most so many."
+    "Places in portions: half of a worker's share of what is left each, at most so many."
     made = []
     while places:
-        size = max(1, min(most, len(places) // (4 * workers)))
+        size = max(1, min(most, len(places) // (2 * workers)))
         made.append(places[:size])
         places = places[size:]
     return made
 
-
+# %% ../nbs/34_walk_forward.ipynb #97fd58c8
 def work_off(
     todo: Iterator[Sequence[int]],  # places of candidates, shared with other threads
     stages: Sequence[Stage],
@@ -154,7 +152,7 @@ def work_off(
         if room:
             made = together(some, stages[0], told[0], room)
         else:
-            made = [alone(candidate, stages, told, stages[0].course) for candidate in some]
+            made = [alone(candidate, stages, told) for candidate in some]
         found.update(zip(places, made, strict=True))
 
 # %% ../nbs/34_walk_forward.ipynb #42a68fec

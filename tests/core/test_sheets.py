@@ -44,7 +44,7 @@ def some_candidates(n: int, seed: int = 0) -> list[Candidate]:
 def each_alone(course: Course, candidates: list[Candidate]) -> list[Outcome]:
     stages = [staged(course, span) for span in course.spans]
     told = [stage.ready.opinions(candidates[0].policy) for stage in stages]
-    return [alone(candidate, stages, told, course) for candidate in candidates]
+    return [alone(candidate, stages, told) for candidate in candidates]
 
 
 @pytest.mark.parametrize("seed", range(6))
