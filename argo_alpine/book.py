@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['NO_RANGES', 'NO_CLOSES', 'ACTION', 'BOOK', 'SLOT', 'FILL', 'TRADE', 'LOG', 'SILENT_BAR', 'TOO_SMALL', 'LEGS', 'SPLIT',
-           'ENTRY', 'FILLS', 'TRADES', 'HALTS', 'FIRST_CELLS', 'WRITTEN_OVER', 'NEW_BOOK', 'NEW_SLOT', 'UNSEEN',
+           'ENTRY', 'FILLS', 'TRADES', 'HALTS', 'FIRST_CELLS', 'WORD', 'WRITTEN_OVER', 'NEW_BOOK', 'NEW_SLOT', 'UNSEEN',
            'UNMARKED', 'Market', 'Rules', 'majority_of', 'groups_of', 'allowed_of', 'rules_of', 'Run', 'written_over',
            'blank_run', 'bars_that_fit', 'roomier', 'clear', 'list_one', 'strike_off', 'hold', 'note_fill',
            'note_trade', 'close_part', 'book_fill', 'Marks', 'marked', 'mark', 'revalue', 'atr_before', 'restate',
@@ -21,7 +21,7 @@ from .costs import FillPolicy
 from .domain import Floats, Ints, Numbers, compiled
 from .engine import WHY, Policy
 from .knobs import numbers, numeric_fields
-from .memory import Wanted, cut
+from .machine import Wanted, cut
 from .portfolio import marks, settle
 from .risk import REASONS, RiskPolicy, Snapshot, watch
 from .sizing import whole
@@ -133,6 +133,7 @@ class Run(NamedTuple):
     marks: Floats  # (n_symbols,) their last prices
     seen: NDArray[np.void]  # (1,) what risk sees
     sides: NDArray[np.int8]  # (n_bars * n_symbols,) of every consensus, bar after bar
+    calls: NDArray[np.uint64]  # (2, n_words) of a single symbol: a bit for every LONG, and SHORT
     waiting: Ints  # (n_symbols,) turns of those who wait, in any order; the first `book.waiting`
     answers: Ints  # (n_symbols,) why each of them is refused, as far as they were asked
     prices: Floats  # (n_symbols,) the most one share may cost each of them
@@ -150,6 +151,7 @@ class Run(NamedTuple):
 FIRST_CELLS = 4_096  # bars of all symbols that there is room for at first, as eventful as can be
 
 
+WORD = 64  # bars of which a word tells
 WRITTEN_OVER = ("equity", "gross", "sides", "halts", "fills", "trades")
 
 
@@ -183,6 +185,7 @@ def blank_run(
     log = np.zeros((n_bars if keep_log else 0, n_symbols), LOG)
     log["why"] = SILENT_BAR
     room: dict[str, Any] = written_over(n_bars, n_symbols, n_actions, is_shared)
+    words = -(-n_bars // WORD) if n_symbols == 1 else 0
     zeros, places = np.zeros((3, n_symbols)), np.zeros((3, n_symbols), np.int64)
     room |= zip(("amounts", "marks", "prices"), zeros, strict=True)
     room |= zip(("waiting", "answers", "queue"), places, strict=True)
@@ -191,6 +194,7 @@ def blank_run(
         slots=np.zeros(n_symbols, SLOT),
         held=np.zeros(n_symbols, np.uint32),
         seen=seen,
+        calls=np.zeros((2, words), np.uint64),
         log=log,
         whys=np.zeros(len(WHY), np.int64),
         refused=np.zeros(len(REASONS) + 1, np.int64),

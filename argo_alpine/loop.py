@@ -326,7 +326,9 @@ def loop(
     t = max(start, 0)  # a place that cannot be negative is found faster
     while t < end:
         if is_single and t > start:
-            t, now = coast(t, end, now, told, market, run, rules)
+            t, now, is_heard = coast(t, end, now, told, market, run, rules)
+            if is_heard:
+                reflect_on(t - 1, 0, told, market, run)
             if t == end:
                 break
         now = open_bar(t, now, market, run, rules)

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['LAST', 'Pair', 'OWN', 'turn_of', 'whose', 'side_of', 'confidence_of', 'wish', 'surest', 'line_up', 'at_rest',
-           'in_group', 'look_around', 'last_close', 'look_at', 'ask_all', 'means_of', 'size_of', 'judge', 'first_bit',
-           'note_order', 'move', 'refuse', 'sift', 'choose']
+           'in_group', 'look_around', 'last_close', 'look_at', 'ask_all', 'means_of', 'size_of', 'judge', 'note_order',
+           'move', 'refuse', 'sift', 'choose']
 
 # %% ../nbs/28_queue.ipynb #b2e1f5c4
 from typing import TypeAlias
@@ -15,6 +15,7 @@ import numpy as np
 from .book import TOO_SMALL, Market, Marks, Rules, Run, in_new_shares
 from .costs import buying_power
 from .domain import compiled
+from .machine import first_bit
 from .portfolio import exposures
 from .risk import REASONS, refusals, room
 from .sizing import bracket, dearest, entry_limit, shares, size_pct
@@ -203,16 +204,6 @@ def judge(
     return (TOO_SMALL, 0.0) if size == 0 else (0, size * side)
 
 # %% ../nbs/28_queue.ipynb #27b9f3dc
-@compiled
-def first_bit(bits: int) -> int:
-    "The index of the lowest bit that is set."
-    index, lowest = 0, bits & -bits
-    for half in (16, 8, 4, 2, 1):
-        if lowest >> half:
-            index, lowest = index + half, lowest >> half
-    return index
-
-
 @compiled
 def note_order(t: int, turn: int, refusal: int, order: float, run: Run) -> None:
     "Write down what became of a wish, if the log is kept."

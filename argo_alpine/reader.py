@@ -30,7 +30,7 @@ from .engine import Policy
 from .handover import announce, announced
 from .indicators import RING, fold, fresh, rescale
 from .knobs import numbers
-from .memory import cut
+from .machine import cut
 from .rows import Rows, Table, blank_rows, columns_at, fold_row
 from .sessions import microseconds
 from .votes import SOURCES, alpha_vantage_score, heard, massive_score

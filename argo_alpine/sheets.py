@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .backtest import check_cash, check_told
-from .ballots import elect_all
 from argo_alpine.book import (
     UNMARKED,
     Market,
@@ -28,6 +27,7 @@ from argo_alpine.book import (
 )
 from .curves import Falls, Looked, Money, Surveyed, read_page, tail_shape
 from .domain import Floats, Ints, InvalidData, Numbers, compiled
+from .hearing import elect_on
 from .knobs import table
 from .loop import loop
 from .reader import Opinions
@@ -153,11 +153,11 @@ def run_down(
     rows: NDArray[np.void],  # (n,) ROW, written
 ) -> None:
     "Run the candidates of a sheet one after the other, and read what each leaves."
-    cell, sides, threshold, quorum = first * len(room.run.slots), room.run.sides, -1, -1
+    threshold = quorum = -1
     for i in range(len(rows)):
         if sheet.majority[i, 0] != threshold or sheet.majority[i, 1] != quorum:
             threshold, quorum = sheet.majority[i]
-            elect_all(told.pooled[cell:], told.spoken[cell:], threshold, quorum, sides[cell:])
+            elect_on(first, len(room.run.equity), threshold, quorum, told, room.run)
         limits, sizing, costs = sheet.limits[i], sheet.sizing[i], sheet.costs[i]
         rules = Rules(threshold, quorum, sheet.groups[i], sheet.allowed[i], limits, sizing, costs)
         run_row(first, cash, rules, told, market, room, i, rows[i])

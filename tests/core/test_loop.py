@@ -10,7 +10,7 @@ import pytest
 from argo_alpine import backtest as backtesting
 from argo_alpine.backtest import prepared
 from argo_alpine.bars import Bars
-from argo_alpine.book import FILLS, TRADES, UNMARKED, Run, blank_run, rules_of
+from argo_alpine.book import FILLS, TRADES, UNMARKED, WORD, Run, blank_run, rules_of
 from argo_alpine.costs import FillPolicy
 from argo_alpine.engine import Policy
 from argo_alpine.hearing import hear, log_votes
@@ -83,7 +83,7 @@ def test_a_stretch_is_its_bars_one_by_one(seed, step, limits, keep_log):
         sizing=SizingPolicy(stop_pct=6.0, target_pct=12.0),
         risk=LIMITS[limits],
     )
-    steps = (1, N, STRETCH + 1)
+    steps = (1, N, STRETCH + 1, WORD + 1)
     one_by_one, *others = (contents(ran(bars, policy, k, keep_log=keep_log)) for k in steps)
     assert all(other == one_by_one for other in others)
 
@@ -125,7 +125,7 @@ def test_a_rise_is_no_drawdown():
 def test_a_range_that_is_too_narrow_is_noticed():
     """Positive control: a stretch that claims that its price stood still hides stops."""
     bars, policy = a_walk(0, MINUTE), Policy(consensus=LENIENT, sizing=SizingPolicy(stop_pct=1.0))
-    still = np.repeat(bars.close[::64], 2, axis=1)
+    still = np.repeat(bars.close[::STRETCH], 2, axis=1)
     whole = contents(ran(bars, policy, 1))
     assert contents(ran(bars, policy, N)) == whole
     assert contents(ran(bars, policy, N, still)) != whole
