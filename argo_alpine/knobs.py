@@ -38,8 +38,12 @@ def numeric_values(kind: type[Any]) -> Callable[[Any], tuple[Any, ...]]:
 
 
 def table(values: Sequence[Any]) -> NDArray[np.void]:  # (n,)
-    "Dataclasses of one kind as records, a row each."
+    "Dataclasses as records, a row each. *Raises* `InvalidPolicy` unless they are of one kind."
     kind = cast(Any, type(values[0]))
+    if odd := {type(value).__name__ for value in values} - {kind.__name__}:
+        raise InvalidPolicy(
+            f"all must be of one kind, {kind.__name__}; was {', '.join(sorted(odd))}"
+        )
     read = numeric_values(kind)
     return np.array([read(value) for value in values], numeric_fields(kind))
 

@@ -6,6 +6,7 @@ from itertools import product
 import numpy as np
 import pytest
 
+from argo_alpine import sheets
 from argo_alpine.costs import FillPolicy
 from argo_alpine.domain import InvalidData, InvalidPolicy
 from argo_alpine.engine import Policy
@@ -68,7 +69,9 @@ def test_a_candidate_that_is_ruined_takes_nobody_with_it():
     policy = Policy(indicators=QUICK, sizing=reckless, risk=risk)
     lost = Candidate(policy, FillPolicy(leverage=10.0, fee_bps=9_000.0))
     quiet = Candidate(replace(policy, sizing=SizingPolicy()))
-    made = outcomes(course_of(bars), [quiet, lost, quiet])
+    course = course_of(bars)
+    made = outcomes(course, [quiet, lost, quiet])
+    assert repr(made[1]) == repr(each_alone(course, [lost])[0])
     assert made[1].summary is None and "ruined: equity fell to" in made[1].why
     assert repr(made[0]) == repr(made[2]) and made[0].summary.trades > 10
 
@@ -81,10 +84,10 @@ def test_a_course_in_pieces_is_each_piece_put_end_to_end():
 
 
 @pytest.mark.parametrize(("n", "workers", "most"), [*product((1, 7, 100, 577), (1, 2, 8), (1, 8))])
-def test_portions_hold_everybody_once_and_end_small(n, workers, most):
+def test_portions_hold_everybody_once_and_end_small_for_many(n, workers, most):
     made = portions(range(n), workers, most)
     assert [place for portion in made for place in portion] == [*range(n)]
-    assert max(map(len, made)) <= most and len(made[-1]) == 1
+    assert max(map(len, made)) <= most and (workers == 1 or len(made[-1]) == 1)
 
 
 def a_stage(n_bars: int, cash: float = 100_000.0) -> Stage:
@@ -109,5 +112,30 @@ def test_what_is_of_other_bars_is_refused():
         InvalidData, match="over 100 bars of 1 symbols, and there are 1 over 90 of 1"
     ):
         run_sheet(other, [Candidate()], other.ready.opinions(Policy()), room)
-    with pytest.raises(InvalidData, match=r"is for 8 candidates .* and there are 9 over 100"):
+    with pytest.raises(InvalidData, match=r"is for 1 to 8 candidates .* and there are 9 over 100"):
         run_sheet(stage, [Candidate()] * 9, told, room)
+    with pytest.raises(InvalidData, match="and there are 0 over 100"):
+        run_sheet(stage, [], told, room)
+    few = room._replace(run=room.run._replace(fills=room.run.fills[:-1]))
+    with pytest.raises(InvalidData, match="make room with room_for"):
+        run_sheet(stage, [Candidate()], told, few)
+
+
+def test_candidates_of_other_kinds_are_named():
+    with pytest.raises(InvalidPolicy, match="all must be of one kind, FillPolicy; was NoneType"):
+        outcomes(a_stage(100).course, [Candidate(), Candidate(costs=None)])
+
+
+def test_whole_numbers_of_cash_compile_nothing_again():
+    course, whole = a_stage(100).course, a_stage(100, 100_000).course
+    known = len(sheets.run_down.signatures)
+    assert repr(outcomes(whole, [Candidate()])) == repr(outcomes(course, [Candidate()]))
+    assert len(sheets.run_down.signatures) == max(known, 1)
+
+
+def test_a_course_of_one_bar_has_no_return():
+    bars = a_market(1, 100, ("A",), 0.02, missing=0.0)
+    course = replace(course_of(bars), spans=(Span(99, 100),))
+    assert [found.why for found in outcomes(course, [Candidate()])] == [
+        "a single bar has no return"
+    ]
