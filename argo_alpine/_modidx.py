@@ -87,6 +87,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                   'argo_alpine.book.book_fill': ('book.html#book_fill', 'argo_alpine/book.py'),
                                   'argo_alpine.book.clear': ('book.html#clear', 'argo_alpine/book.py'),
                                   'argo_alpine.book.close_part': ('book.html#close_part', 'argo_alpine/book.py'),
+                                  'argo_alpine.book.counted': ('book.html#counted', 'argo_alpine/book.py'),
                                   'argo_alpine.book.groups_of': ('book.html#groups_of', 'argo_alpine/book.py'),
                                   'argo_alpine.book.hold': ('book.html#hold', 'argo_alpine/book.py'),
                                   'argo_alpine.book.in_new_shares': ('book.html#in_new_shares', 'argo_alpine/book.py'),

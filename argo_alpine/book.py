@@ -6,7 +6,7 @@
 __all__ = ['NO_RANGES', 'NO_CLOSES', 'ACTION', 'BOOK', 'SLOT', 'FILL', 'TRADE', 'LOG', 'SILENT_BAR', 'TOO_SMALL', 'LEGS', 'SPLIT',
            'ENTRY', 'FILLS', 'TRADES', 'HALTS', 'FIRST_CELLS', 'WORD', 'WRITTEN_OVER', 'NEW_BOOK', 'NEW_SLOT', 'UNSEEN',
            'UNMARKED', 'Market', 'Rules', 'majority_of', 'groups_of', 'allowed_of', 'rules_of', 'Run', 'written_over',
-           'blank_run', 'bars_that_fit', 'roomier', 'clear', 'list_one', 'strike_off', 'hold', 'note_fill',
+           'counted', 'blank_run', 'bars_that_fit', 'roomier', 'clear', 'list_one', 'strike_off', 'hold', 'note_fill',
            'note_trade', 'close_part', 'book_fill', 'Marks', 'marked', 'mark', 'revalue', 'atr_before', 'restate',
            'act_on', 'in_new_shares']
 
@@ -171,6 +171,22 @@ def written_over(
     return dict(zip(WRITTEN_OVER, arrays, strict=True))
 
 # %% ../nbs/27_book.ipynb #47aa2dba
+def counted(n_bars: int, n_symbols: int) -> dict[str, NDArray[Any]]:
+    "What of a run is nothing before its first bar."
+    zeros, places = np.zeros((3, n_symbols)), np.zeros((3, n_symbols), np.int64)
+    words = -(-n_bars // WORD) if n_symbols == 1 else 0
+    return {
+        **dict(zip(("amounts", "marks", "prices"), zeros, strict=True)),
+        **dict(zip(("waiting", "answers", "queue"), places, strict=True)),
+        "slots": np.zeros(n_symbols, SLOT),
+        "held": np.zeros(n_symbols, np.uint32),
+        "seen": np.zeros(1, numeric_fields(Snapshot)),
+        "calls": np.zeros((2, words), np.uint64),
+        "whys": np.zeros(len(WHY), np.int64),
+        "refused": np.zeros(len(REASONS) + 1, np.int64),
+    }
+
+
 def blank_run(
     n_bars: int,
     n_symbols: int,
@@ -180,26 +196,10 @@ def blank_run(
     is_shared: bool = False,  # by many runs: room for the worst, so that none need grow
 ) -> Run:
     "A run before its first bar."
-    book, seen = np.zeros(1, BOOK), np.zeros(1, numeric_fields(Snapshot))
-    book["cash"] = cash
-    log = np.zeros((n_bars if keep_log else 0, n_symbols), LOG)
-    log["why"] = SILENT_BAR
+    book, log = np.zeros(1, BOOK), np.zeros((n_bars if keep_log else 0, n_symbols), LOG)
+    book["cash"], log["why"] = cash, SILENT_BAR
     room: dict[str, Any] = written_over(n_bars, n_symbols, n_actions, is_shared)
-    words = -(-n_bars // WORD) if n_symbols == 1 else 0
-    zeros, places = np.zeros((3, n_symbols)), np.zeros((3, n_symbols), np.int64)
-    room |= zip(("amounts", "marks", "prices"), zeros, strict=True)
-    room |= zip(("waiting", "answers", "queue"), places, strict=True)
-    return Run(
-        book=book,
-        slots=np.zeros(n_symbols, SLOT),
-        held=np.zeros(n_symbols, np.uint32),
-        seen=seen,
-        calls=np.zeros((2, words), np.uint64),
-        log=log,
-        whys=np.zeros(len(WHY), np.int64),
-        refused=np.zeros(len(REASONS) + 1, np.int64),
-        **room,
-    )
+    return Run(book=book, log=log, **room, **counted(n_bars, n_symbols))
 
 # %% ../nbs/27_book.ipynb #a5cb4362
 @compiled

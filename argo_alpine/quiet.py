@@ -40,7 +40,7 @@ def note_calls(first: int, last: int, run: Run) -> None:
             shorts |= (sides[i] == -1) << i
         run.calls[0, w], run.calls[1, w] = longs, shorts
 
-
+# %% ../nbs/28_quiet.ipynb #4bfb6d26
 @compiled
 def speaks_at(t: int, last: int, run: Run) -> int:
     "The first bar of a word on which the sources ask a position, or none, for anything; or `last`."
