@@ -74,7 +74,7 @@ ROW = np.dtype(
     ]
 )
 
-
+# %% ../nbs/33_sheets.ipynb #4c154262
 @compiled
 def lowest(equity: Floats) -> float:
     "The lowest point; NaN if one is."

@@ -54,7 +54,7 @@ class Outcome(Value):
     left: int  # positions sold because a window ended
     why: str = ""  # there is no summary
 
-
+# %% ../nbs/34_walk_forward.ipynb #a56af021
 def ruined(low: float, halts: int, left: int) -> Outcome:
     "An account that fell to nothing, or below."
     return Outcome(None, halts, left, f"ruined: equity fell to {low:,.2f}")
