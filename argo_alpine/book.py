@@ -65,7 +65,7 @@ class Rules(NamedTuple):
     sizing: Numbers
     costs: Numbers
 
-# %% ../nbs/27_book.ipynb #87ed95fa
+
 def majority_of(policy: Policy) -> tuple[int, int]:  # hundredths of a percent
     "What carries an election: threshold and quorum."
     return round(100 * policy.consensus.threshold), round(100 * policy.consensus.quorum)
