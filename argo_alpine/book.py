@@ -133,7 +133,7 @@ class Run(NamedTuple):
     marks: Floats  # (n_symbols,) their last prices
     seen: NDArray[np.void]  # (1,) what risk sees
     sides: NDArray[np.int8]  # (n_bars * n_symbols,) of every consensus, bar after bar
-    calls: NDArray[np.uint64]  # (2, n_words) of a single symbol: a bit for every LONG, and SHORT
+    calls: NDArray[np.uint64]  # (2, n_words) the same as bits, LONG and SHORT; of one symbol only
     waiting: Ints  # (n_symbols,) turns of those who wait, in any order; the first `book.waiting`
     answers: Ints  # (n_symbols,) why each of them is refused, as far as they were asked
     prices: Floats  # (n_symbols,) the most one share may cost each of them

@@ -43,7 +43,7 @@ def elect_on(
 
 @compiled
 def hear(first: int, last: int, told: Opinions, run: Run, rules: Rules) -> None:
-    "The same, for these rules, and how often there is none."
+    "The same by these rules, of votes that may still have to be cast; and how often there is none."
     if told.scores.shape[1] > 0:
         weigh_ahead(first, last, told)
     count_elections(elect_on(first, last, rules.threshold, rules.quorum, told, run), run.whys)

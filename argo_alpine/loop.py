@@ -326,8 +326,8 @@ def loop(
     t = max(start, 0)  # a place that cannot be negative is found faster
     while t < end:
         if is_single and t > start:
-            t, now, is_heard = coast(t, end, now, told, market, run, rules)
-            if is_heard:
+            t, now, has_spoken = coast(t, end, now, told, market, run, rules)
+            if has_spoken:  # at the close of the last bar that was passed
                 reflect_on(t - 1, 0, told, market, run)
             if t == end:
                 break

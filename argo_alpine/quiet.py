@@ -43,7 +43,7 @@ def note_calls(first: int, last: int, run: Run) -> None:
 # %% ../nbs/28_quiet.ipynb #4bfb6d26
 @compiled
 def speaks_at(t: int, last: int, run: Run) -> int:
-    "The first bar of a word on which the sources ask a position, or none, for anything; or `last`."
+    "The first bar of a word, from t on, on which sources ask anything of what is held; or `last`."
     quantity, word, asked = run.slots[0].quantity, t // WORD, np.uint64(0)
     if quantity <= 0:
         asked |= run.calls[0, word]
@@ -84,10 +84,10 @@ def left_alone(t: int, end: int, market: Market, run: Run) -> tuple[int, bool]:
     while t < end:
         edge = min((t // WORD + 1) * WORD, end)
         speaks = speaks_at(t, edge, run)
-        heard = min(speaks + 1, edge)
-        comes = comes_at(t, heard, market, run) if is_held else heard
-        if comes < heard or speaks < edge:
-            return comes, comes == heard
+        after = min(speaks + 1, edge)
+        comes = comes_at(t, after, market, run) if is_held else after
+        if comes < after or speaks < edge:
+            return comes, comes == after
         t = edge
     return end, False
 
@@ -261,14 +261,14 @@ def coast(
     book, is_out = run.book[0], now.mode == 2 and run.slots[0].quantity == 0 and len(run.log) == 0
     if book.acted < len(market.actions):
         end = min(end, market.actions[book.acted].bar)
-    asked, is_heard = t, False
+    asked, has_spoken = t, False
     if is_out:  # what is wished on the last of these bars may be granted
         asked = before_rearm(t, end, now, market, rules) - 1
         if asked > t:
             sit_out(t, asked, market, run)
     elif book.waiting == 0:
-        asked, is_heard = left_alone(t, end, market, run)
+        asked, has_spoken = left_alone(t, end, market, run)
     ask_for_bar(min(asked, len(market.at) - 1), told, market)
     if asked > t:
         t, now = pass_bars(t, asked, now, market, run, rules)
-    return t, now, is_heard and t == asked
+    return t, now, has_spoken and t == asked
