@@ -186,7 +186,7 @@ def counted(n_bars: int, n_symbols: int) -> dict[str, NDArray[Any]]:
         "refused": np.zeros(len(REASONS) + 1, np.int64),
     }
 
-
+# %% ../nbs/27_book.ipynb #00d6da8a
 def blank_run(
     n_bars: int,
     n_symbols: int,

@@ -29,7 +29,7 @@ from argo_alpine.book import (
 from .curves import Falls, Looked, Money, Surveyed, read_page, tail_shape
 from .domain import Floats, Ints, InvalidData, Numbers, compiled
 from .hearing import elect_on
-from .knobs import table
+from .knobs import all_numbers
 from .loop import loop
 from .reader import Opinions
 from .series import Moments, tails
@@ -54,9 +54,9 @@ def sheet_of(symbols: Sequence[str], candidates: Sequence[Candidate]) -> Sheet:
         np.array([majority_of(policy) for policy in policies]),
         np.array([groups_of(symbols, policy.risk) for policy in policies], np.int64),
         np.array([allowed_of(symbols, policy.risk) for policy in policies]),
-        table([policy.risk for policy in policies]),
-        table([policy.sizing for policy in policies]),
-        table([candidate.costs for candidate in candidates]),
+        all_numbers([policy.risk for policy in policies]),
+        all_numbers([policy.sizing for policy in policies]),
+        all_numbers([candidate.costs for candidate in candidates]),
     )
 
 # %% ../nbs/33_sheets.ipynb #152fe387
