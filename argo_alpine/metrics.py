@@ -52,7 +52,7 @@ from argo_alpine.curves import (  # noqa: F401  whoever looks for a metric finds
 )
 from .domain import Floats, Ints, InvalidData, Value, compiled, shown
 from .records import plain
-from .series import LANES, add_shares, in_all
+from .series import LANES, in_all
 from .sessions import exchange_days, instant
 
 if TYPE_CHECKING:
@@ -97,8 +97,9 @@ def shares(amounts: Floats, equity: Floats) -> float:
     "The sum of amounts over equity."
     sums = np.zeros(LANES)
     for start in range(0, len(amounts), LANES):
-        now = slice(start, start + LANES)
-        add_shares(amounts[now], 1.0 / equity[now], sums)
+        some, beside = amounts[start : start + LANES], equity[start : start + LANES]
+        for j in range(len(some)):
+            sums[j] += some[j] / beside[j]
     return in_all(sums)
 
 # %% ../nbs/33_metrics.ipynb #0e7a46d5

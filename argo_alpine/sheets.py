@@ -26,13 +26,13 @@ from argo_alpine.book import (
     groups_of,
     majority_of,
 )
-from .curves import Falls, Looked, Money, Surveyed, read_page, tail_shape
+from .curves import Falls, Looked, Money, read_page, tail_shape
 from .domain import Floats, Ints, InvalidData, Numbers, compiled
 from .hearing import elect_on
 from .knobs import all_numbers
 from .loop import loop
 from .reader import Opinions
-from .series import Moments, tails
+from .series import Moments, Surveyed, tails
 from .stretches import Candidate, Stage, close_out
 
 # %% ../nbs/33_sheets.ipynb #81d147e8
@@ -62,12 +62,12 @@ def sheet_of(symbols: Sequence[str], candidates: Sequence[Candidate]) -> Sheet:
 # %% ../nbs/33_sheets.ipynb #152fe387
 FALLS = ("depth", "peak", "trough", "recovery", "longest")
 MONEY = ("gained", "lost", "wins")
-WHOLE = {"flaws", "kept", "trades", "halts", "left", "n", *FALLS[1:], "wins"}
+WHOLE = {"flawed", "kept", "trades", "halts", "left", "n", *FALLS[1:], "wins"}
 ROW = np.dtype(
     [
         (name, "i8" if name in WHOLE else "f8")
         for name in (
-            *("flaws", "kept", "trades", "halts", "left", "lowest"),
+            *("flawed", "kept", "trades", "halts", "left", "lowest"),
             *("first", "last", "fees", "turned", "exposed"),
             *(*Moments._fields, *FALLS, *MONEY),
         )
@@ -90,9 +90,10 @@ def note_page(
     row: Numbers, equity: Floats, page: tuple[Surveyed, Falls, tuple[int, Money]]
 ) -> None:
     "Write down what was read of a curve and its trades."
-    (flaws, odd, row.kept, around, row.exposed), fallen, (bad, money) = page
-    row.flaws = flaws + odd + (bad >= 0)
-    row.first, row.last, row.lowest = equity[0], equity[-1], lowest(equity) if flaws else np.nan
+    (is_sound, row.kept, around, row.exposed), fallen, (bad, money) = page
+    row.flawed = not is_sound or bad >= 0
+    row.lowest = np.nan if is_sound else lowest(equity)
+    row.first, row.last = equity[0], equity[-1]
     row.n, row.mean, row.second, row.third, row.fourth, row.below = around
     row.depth, row.peak, row.trough, row.recovery, row.longest = fallen
     row.gained, row.lost, row.wins = money
@@ -111,7 +112,7 @@ class Found(NamedTuple):
 
 def looked_in(row: Mapping[str, Any], returns: Floats) -> Looked | None:
     "What was read of the curve and the trades; None, if something is flawed or is too short."
-    if row["flaws"] or row["n"] < 1:
+    if row["flawed"] or row["n"] < 1:
         return None
     tail = tail_shape(*tails(returns[: row["kept"]], len(returns)))
     moments = Moments(*(row[name] for name in Moments._fields))
