@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['LANES', 'Powers', 'Plain', 'TAIL', 'FEW', 'SAMPLE', 'HALVINGS', 'DEEP', 'Surveyed', 'in_all', 'Moments', 'powers',
            'plus', 'add_powers', 'corrected', 'plain', 'plain_moments', 'moments', 'between', 'tails', 'change',
-           'bound', 'bounds', 'keep', 'holds', 'Scratch', 'read_rows', 'bounds_of', 'is_sound', 'blank', 'survey']
+           'bound', 'bounds', 'keep', 'holds', 'bounds_of', 'Pass', 'begin', 'read_rows', 'is_sound', 'read_piece',
+           'survey']
 
 # %% ../nbs/31_series.ipynb #d9305fa2
 import math
@@ -184,38 +185,6 @@ def holds(kept: Floats, low: float, high: float, n: int) -> bool:
         over += kept[i] >= high
     return min(under, over) >= needed
 
-# %% ../nbs/31_series.ipynb #a08c6d19
-DEEP = 4  # rows of LANES points that are read at once
-
-
-class Scratch(NamedTuple):
-    "What is written to while a curve is read."
-
-    sums: Floats  # (6, LANES) powers of returns, and gross over equity
-    lows: Floats  # (2, LANES) of equity, and of gross
-    returns: Floats  # (DEEP * LANES,)
-    stays: NDArray[np.uint8]  # (DEEP * LANES,)
-
-
-@compiled
-def read_rows(
-    rows: int, width: int, equity: Floats, gross: Floats, guess: float, some: Scratch
-) -> None:
-    "Read rows of so many points, LANES or fewer, that lie one after the other."
-    sums, returns, (lowest, least) = some.sums, some.returns, (some.lows[0], some.lows[1])
-    first, second, third, fourth, below, held = sums[0], sums[1], sums[2], sums[3], sums[4], sums[5]
-    for j in range(width):
-        total, share = (first[j], second[j], third[j], fourth[j], below[j]), held[j]
-        low, lean = lowest[j], least[j]
-        for k in range(rows):
-            i = k * width + j
-            inverse = 1.0 / equity[i]
-            returns[i] = r = change(equity[i], equity[i + 1], inverse)
-            total, share = plus(total, powers(r, guess)), share + gross[i] * inverse
-            low, lean = min(low, equity[i + 1]), min(lean, gross[i])
-        first[j], second[j], third[j], fourth[j], below[j] = total
-        held[j], lowest[j], least[j] = share, low, lean
-
 # %% ../nbs/31_series.ipynb #b3537440
 @compiled(makes_arrays=True)
 def bounds_of(equity: Floats) -> tuple[float, float]:
@@ -229,23 +198,66 @@ def bounds_of(equity: Floats) -> tuple[float, float]:
         some[i] = change(before, equity[i * step + 1], 1.0 / before)
     return bounds(some)
 
+# %% ../nbs/31_series.ipynb #a08c6d19
+DEEP = 4  # rows of LANES points that are read at once
+
+
+class Pass(NamedTuple):
+    "A curve being read."
+
+    guess: float  # of the mean return
+    low: float  # what lies there or beyond is kept
+    high: float
+    sums: Floats  # (6, LANES) powers of returns, and gross over equity
+    lows: Floats  # (2, LANES) of equity, and of gross
+    returns: Floats  # (DEEP * LANES,) of a piece
+    stays: NDArray[np.uint8]  # (DEEP * LANES,)
+
+
+@compiled(makes_arrays=True)
+def begin(equity: Floats) -> Pass:
+    "A curve before it is read."
+    n, size, (low, high) = len(equity) - 1, DEEP * LANES, bounds_of(equity)
+    guess = (equity[-1] / equity[0]) ** (1.0 / n) - 1.0
+    sums, lows = np.zeros((6, LANES)), np.full((2, LANES), np.inf)
+    return Pass(guess, low, high, sums, lows, np.empty(size), np.empty(size, np.uint8))
+
+# %% ../nbs/31_series.ipynb #a08c6d1a
+@compiled
+def read_rows(rows: int, width: int, equity: Floats, gross: Floats, now: Pass) -> None:
+    "Read rows of so many points, LANES or fewer, that lie one after the other."
+    sums, returns, (lowest, least) = now.sums, now.returns, (now.lows[0], now.lows[1])
+    first, second, third, fourth, below, held = sums[0], sums[1], sums[2], sums[3], sums[4], sums[5]
+    for j in range(width):
+        total, share = (first[j], second[j], third[j], fourth[j], below[j]), held[j]
+        low, lean = lowest[j], least[j]
+        for k in range(rows):
+            i = k * width + j
+            inverse = 1.0 / equity[i]
+            returns[i] = r = change(equity[i], equity[i + 1], inverse)
+            total, share = plus(total, powers(r, now.guess)), share + gross[i] * inverse
+            low, lean = min(low, equity[i + 1]), min(lean, gross[i])
+        first[j], second[j], third[j], fourth[j], below[j] = total
+        held[j], lowest[j], least[j] = share, low, lean
+
+# %% ../nbs/31_series.ipynb #24fe9b7d
+@compiled(makes_arrays=True)
+def is_sound(first: float, last: float, seen: Moments, share: float, lows: Floats) -> bool:
+    "Whether equity is above zero, gross not below, and all finite; `lows`: of all between the two."
+    lowest, least = min(first, lows[0].min()), min(last, lows[1].min())
+    return lowest > 0.0 and least >= 0.0 and seen.fourth < np.inf and share < np.inf
+
+# %% ../nbs/31_series.ipynb #536e95e0
+@compiled
+def read_piece(
+    rows: int, width: int, equity: Floats, gross: Floats, now: Pass, room: Floats, kept: int
+) -> int:
+    "Read rows of a curve and keep the outermost returns; how many are kept then."
+    read_rows(rows, width, equity, gross, now)
+    return keep(now.returns[: rows * width], now.low, now.high, now.stays, room, kept)
+
 # %% ../nbs/31_series.ipynb #32833106
 Surveyed: TypeAlias = tuple[bool, int, Plain, float]
-
-
-@compiled(makes_arrays=True)
-def is_sound(first: float, last: float, seen: Moments, held: float, lows: Floats) -> bool:
-    "Whether equity is above zero, gross at least zero, and all finite; `lows` lack the first and the last."
-    lowest, least = min(first, lows[0].min()), min(last, lows[1].min())
-    return lowest > 0.0 and least >= 0.0 and seen.fourth < np.inf and held < np.inf
-
-
-@compiled(makes_arrays=True)
-def blank() -> Scratch:
-    "Room for a piece of a curve, and nothing seen of it."
-    size = DEEP * LANES
-    sums, lows = np.zeros((6, LANES)), np.full((2, LANES), np.inf)
-    return Scratch(sums, lows, np.empty(size), np.empty(size, np.uint8))
 
 
 @compiled(makes_arrays=True)
@@ -255,20 +267,17 @@ def survey(
     room: Floats,  # (n_points - 1,) written: the returns, at least the outermost
 ) -> Surveyed:
     "Read a curve once: whether it is sound, returns kept, moments, sum of gross over equity."
-    n, kept, some, (low, high) = len(equity) - 1, 0, blank(), bounds_of(equity)
-    guess = (equity[-1] / equity[0]) ** (1.0 / n) - 1.0
-    whole = n - n % (DEEP * LANES)
-    for start in range(0, whole, DEEP * LANES):
-        after = start + DEEP * LANES
-        read_rows(DEEP, LANES, equity[start : after + 1], gross[start:after], guess, some)
-        kept = keep(some.returns[: DEEP * LANES], low, high, some.stays, room, kept)
-    for start in range(whole, n, LANES):
-        after = min(start + LANES, n)
-        read_rows(1, after - start, equity[start : after + 1], gross[start:after], guess, some)
-        kept = keep(some.returns[: after - start], low, high, some.stays, room, kept)
-    if kept < n and not holds(room[:kept], low, high, n):
+    n, size, kept, now = len(equity) - 1, DEEP * LANES, 0, begin(equity)
+    whole = n - n % size
+    for i in range(0, whole, size):
+        part, held = equity[i : i + size + 1], gross[i : i + size]
+        kept = read_piece(DEEP, LANES, part, held, now, room, kept)
+    for i in range(whole, n, LANES):
+        part, held = equity[i : i + LANES + 1], gross[i : min(i + LANES, n)]
+        kept = read_piece(1, len(held), part, held, now, room, kept)
+    if kept < n and not holds(room[:kept], now.low, now.high, n):
         kept = n
         for i in range(n):
             room[i] = change(equity[i], equity[i + 1], 1.0 / equity[i])
-    seen, held = corrected(n, guess, some.sums), in_all(some.sums[5]) + gross[n] / equity[n]
-    return is_sound(equity[0], gross[n], seen, held, some.lows), kept, plain(seen), held
+    seen, share = corrected(n, now.guess, now.sums), in_all(now.sums[5]) + gross[n] / equity[n]
+    return is_sound(equity[0], gross[n], seen, share, now.lows), kept, plain(seen), share
