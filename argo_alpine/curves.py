@@ -254,7 +254,7 @@ def leaving(equity: Floats, low: float, high: float) -> tuple[int, int]:
 
 @compiled
 def bottom(equity: Floats) -> float:
-    "The lowest point, by four at a time; those that are NaN are passed over."
+    "The lowest point, in four rows that need not wait for each other; NaN is passed over."
     a = b = c = d = np.inf
     quarter = len(equity) // 4
     for i in range(quarter):
@@ -291,8 +291,8 @@ def falls(equity: Floats, at: Ints) -> Falls:
                     depth, peak, trough, recovery = low / high - 1.0, top, t, -1
     if top < len(equity) - 1:
         longest = max(longest, at[-1] - at[top])
-    while trough > 0 and equity[trough] / equity[peak] - 1.0 > depth:
-        trough += 1
+    while trough > 0 and not equity[trough] / equity[peak] - 1.0 <= depth:
+        trough += 1  # so far it may be where its block begins
     return depth, peak, trough, recovery, longest
 
 # %% ../nbs/32_curves.ipynb #b975ca11

@@ -119,8 +119,8 @@ AT_ONCE = 16  # bars
 def stand(
     t: int, last: int, quantity: float, market: Market, run: Run
 ) -> tuple[float, float]:  # cash, and interest so far
-    "Write down equity and gross of a long at some closes; perhaps of a few behind them, as well."
-    last = min(t + -(-(last - t) // AT_ONCE) * AT_ONCE, len(run.equity))
+    "Write down equity and gross of a long at some closes, and at up to 15 more, not read till theirs."
+    last = t + -(-(last - t) // AT_ONCE) * AT_ONCE  # slices end with the bars
     cash, closes = run.book[0].cash, market.closes[t:last]
     equity, gross = run.equity[t:last], run.gross[t:last]
     for i in range(len(closes)):
@@ -133,7 +133,7 @@ def stand(
 def charge(
     t: int, last: int, quantity: float, market: Market, run: Run, rules: Rules
 ) -> tuple[float, float]:  # cash at the end, and interest so far
-    "The same of a short, which pays from bar to bar."
+    "Write down equity and gross of a short, of which so much is valued and all of it pays."
     cash, owed, held = run.book[0].cash, run.book[0].borrow, run.slots[0].quantity
     since, share, price = 0, 0.0, run.marks[0]  # the bar before may be missing
     at, closes = market.at[t - 1 : last], market.closes[t:last]
@@ -153,7 +153,7 @@ def charge(
 def value_by(
     t: int, last: int, quantity: float, market: Market, run: Run, rules: Rules
 ) -> tuple[float, float]:  # cash at the end, and interest so far
-    "Equity and gross with so much of what is held valued; with nothing of it, equity is the cash."
+    "Write down equity and gross as if so much were held; of nothing, equity is the cash."
     if run.slots[0].quantity > 0:
         return stand(t, last, quantity, market, run)
     return charge(t, last, quantity, market, run, rules)
@@ -202,7 +202,7 @@ def value_bars(
     book, quantity, reached, peak = run.book[0], run.slots[0].quantity, last, now.peak
     cash, owed = value_by(t, last, quantity, market, run, rules)
     if not is_safe(t, last, cash, now, market, run, rules):
-        value_by(t, last, 0.0, market, run, rules)
+        value_by(t, last, 0.0, market, run, rules)  # cash alone, to be watched with
         reached, peak = watch_bars(t, last, now, market, run, rules)
         cash, owed = value_by(t, reached, quantity, market, run, rules)
     book.cash, book.borrow = cash, owed

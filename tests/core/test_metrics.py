@@ -556,6 +556,20 @@ def test_falls_are_those_that_are_seen_point_by_point(equity, seed):
     assert falls(equity, at) == one_by_one(equity, at)
 
 
+@pytest.mark.parametrize("wrong", [1, 30, 62, 63])
+def test_a_hole_in_a_curve_is_not_its_lowest_point(wrong):
+    equity = np.append(200.0, np.linspace(190.0, 100.0, 64))
+    equity[wrong] = np.nan
+    assert falls(equity, DAY * np.arange(65)) == (-0.5, 0, 64, -1, 64 * DAY)
+
+
+@pytest.mark.parametrize("huge", [1e3, 1e9, 1e12])
+def test_one_huge_return_in_the_sample_does_not_keep_all_the_others(huge):
+    sampled = np.append(np.random.default_rng(1).normal(0.0, 0.01, 999), huge)
+    low, high = series.bounds(sampled)
+    assert 0.05 < np.mean(sampled <= low) < 0.1 and 0.05 < np.mean(sampled >= high) < 0.1
+
+
 @given(long_curves(longest=700), st.integers(0, 2**32))
 def test_sums_over_equity_are_those_of_numpy(equity, seed):
     gross = np.random.default_rng(seed).uniform(0, 2, len(equity)) * equity
