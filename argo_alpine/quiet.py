@@ -119,7 +119,7 @@ AT_ONCE = 16  # bars
 def stand(
     t: int, last: int, quantity: float, market: Market, run: Run
 ) -> tuple[float, float]:  # cash, and interest so far
-    "Write down equity and gross of a long at some closes, and at up to 15 more, not read till theirs."
+    "Equity and gross of a long at some closes; up to 15 more are written, and again before they are read."
     last = t + -(-(last - t) // AT_ONCE) * AT_ONCE  # slices end with the bars
     cash, closes = run.book[0].cash, market.closes[t:last]
     equity, gross = run.equity[t:last], run.gross[t:last]
@@ -133,7 +133,7 @@ def stand(
 def charge(
     t: int, last: int, quantity: float, market: Market, run: Run, rules: Rules
 ) -> tuple[float, float]:  # cash at the end, and interest so far
-    "Write down equity and gross of a short, of which so much is valued and all of it pays."
+    "Equity and gross of a short, of which so much is valued and all of it pays."
     cash, owed, held = run.book[0].cash, run.book[0].borrow, run.slots[0].quantity
     since, share, price = 0, 0.0, run.marks[0]  # the bar before may be missing
     at, closes = market.at[t - 1 : last], market.closes[t:last]
@@ -148,12 +148,12 @@ def charge(
         equity[i], gross[i] = cash + value, abs(value)
     return cash, owed
 
-
+# %% ../nbs/28_quiet.ipynb #a0e1f5ed
 @compiled
 def value_by(
     t: int, last: int, quantity: float, market: Market, run: Run, rules: Rules
 ) -> tuple[float, float]:  # cash at the end, and interest so far
-    "Write down equity and gross as if so much were held; of nothing, equity is the cash."
+    "Equity and gross as if so much were held; of nothing, equity is the cash."
     if run.slots[0].quantity > 0:
         return stand(t, last, quantity, market, run)
     return charge(t, last, quantity, market, run, rules)

@@ -78,10 +78,9 @@ def contents(run: Run) -> dict[str, bytes]:
 @pytest.mark.parametrize("seed", range(4))
 def test_a_stretch_is_its_bars_one_by_one(seed, step, limits, keep_log):
     bars = a_walk(seed, step)
-    near = SizingPolicy(
-        stop_pct=0.7, target_pct=1.0
-    )  # so that bars speak and come to a leg at once
-    legs = near if seed > 1 else SizingPolicy(stop_pct=6.0, target_pct=12.0)
+    # near legs, so that some bars speak and come to a leg at once; and far ones
+    stop, target = (0.7, 1.0) if seed > 1 else (6.0, 12.0)
+    legs = SizingPolicy(stop_pct=stop, target_pct=target)
     policy = Policy(consensus=LENIENT, sizing=legs, risk=LIMITS[limits])
     steps = (1, N, STRETCH + 1, WORD + 1)
     one_by_one, *others = (contents(ran(bars, policy, k, keep_log=keep_log)) for k in steps)
