@@ -9,7 +9,7 @@ import pytest
 
 from argo_alpine.backtest import backtest
 from argo_alpine.engine import Policy
-from argo_alpine.handover import helper, processors
+from argo_alpine.handover import ask_helper, processors
 from argo_alpine.opinions import AHEAD
 from tests.core.test_opinions import minutes
 
@@ -35,13 +35,13 @@ def test_many_who_ask_at_once_are_all_answered(alone):
 def test_nobody_waits_for_a_helper_that_is_busy(alone):
     """It does something else for as long as the run takes; the run reads for itself."""
     done = threading.Event()
-    busy = helper().submit(done.wait, 60)
+    busy = ask_helper(done.wait, 60)
     try:
         assert outcome(BARS[0]) == alone[0]
-        assert not busy.done()
+        assert not busy.has_ended()
     finally:
         done.set()
-    assert busy.result(60)
+    assert busy.result()
     assert outcome(BARS[1]) == alone[1]  # those it came too late for hold nobody up
 
 
@@ -49,7 +49,7 @@ def test_a_helper_that_comes_late_reads_nothing_twice(alone):
     """It wakes somewhere in the middle, a little later each time."""
     for i in range(40):
         done = threading.Event()
-        helper().submit(done.wait, 60)
+        ask_helper(done.wait, 60)
         timer = threading.Timer(0.0002 * i, done.set)
         timer.start()
         assert outcome(BARS[i % 4]) == alone[i % 4]

@@ -3,6 +3,7 @@
 import multiprocessing
 from dataclasses import replace
 from datetime import date
+from time import monotonic, sleep
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from argo_alpine.blocks import BLOCK
 from argo_alpine.costs import FillPolicy
 from argo_alpine.domain import InvalidData, compiled
 from argo_alpine.engine import Policy
-from argo_alpine.handover import announced, helper
+from argo_alpine.handover import announced, ask_helper
 from argo_alpine.indicators import fold, fresh, rescale
 from argo_alpine.inputs import actions_of, ratios_of
 from argo_alpine.knobs import numbers
@@ -131,7 +132,10 @@ def test_who_gives_up_frees_the_helper(monkeypatch):
         patched.setattr(module, "read_on", interrupted)
         with pytest.raises(KeyboardInterrupt):
             asked(minutes(AHEAD + 1), Policy())
-    assert helper().submit(lambda: 7).result(10) == 7  # nothing spins before it
+    errand, until = ask_helper(lambda: 7), monotonic() + 10
+    while not errand.has_ended() and monotonic() < until:
+        sleep(0.01)
+    assert errand.has_ended()  # nothing spins before it
     assert asked(minutes(AHEAD + 1), Policy())[1] == AHEAD + 1
 
 
