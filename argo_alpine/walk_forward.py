@@ -123,14 +123,13 @@ def alone(candidate: Candidate, stages: Sequence[Stage], told: Sequence[Opinions
 # %% ../nbs/34_walk_forward.ipynb #a5ff54e8
 def together(some: Sequence[Candidate], stage: Stage, told: Opinions, room: Room) -> list[Outcome]:
     "Candidates over a stage, on one sheet."
-    made, per_year, at = [], stage.course.per_year, stage.ready.bars.at[stage.ready.first :]
-    for candidate, found in zip(some, run_sheet(stage, some, told, room), strict=True):
-        how = found.halts, found.left
-        if found.read:
-            page = page_by(found.read, at, found.fees, per_year, found.turned)
-            made.append(Outcome(page, *how))
-        elif found.lowest <= 0:
-            made.append(ruined(found.lowest, *how))
+    made = []
+    for candidate, row in zip(some, run_sheet(stage, some, told, room), strict=True):
+        how, low = (int(row["halts"]), int(row["left"])), float(row["lowest"])
+        if not row["flawed"]:
+            made.append(Outcome(page_by(row), *how))
+        elif low <= 0:
+            made.append(ruined(low, *how))
         else:
             made.append(alone(candidate, [stage], [told]))
     return made
