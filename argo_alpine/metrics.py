@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from argo_alpine.curves import (  # noqa: F401  whoever looks for a metric finds it here
     DAY,
@@ -45,7 +44,7 @@ from argo_alpine.curves import (  # noqa: F401  whoever looks for a metric finds
     total_return,
     volatility,
 )
-from .domain import Floats, Ints, InvalidData, Value, compiled, shown
+from .domain import Floats, Ints, InvalidData, Numbers, Value, compiled, shown
 from argo_alpine.page import (
     CURVE,
     NO_TIME,
@@ -217,7 +216,7 @@ NO_TRADES = np.zeros(0)
 INSTANTS = tuple(SAID.index(name) for name in WHEN)
 
 
-def dated(row: NDArray[np.void]) -> list[Any]:  # () PAGE, or what begins like one
+def dated(row: Numbers) -> list[Any]:  # a PAGE
     "What a row says, in order, with dates."
     told = list(row.item())
     for place in INSTANTS:
@@ -251,7 +250,7 @@ class Summary(CurveSummary):
     expectancy: float  # account currency per trade
 
 # %% ../nbs/33_metrics.ipynb #95b3c8e2
-def page_by(row: NDArray[np.void]) -> Summary:  # () PAGE, or what begins like one
+def page_by(row: Numbers) -> Summary:  # a PAGE
     "A row as a page."
     return Summary(*dated(row)[: len(SAID)])
 

@@ -12,7 +12,6 @@ import math
 from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from argo_alpine.curves import (
     DAY,
@@ -132,7 +131,7 @@ def write_trades(row: Numbers, n: int, money: Money) -> None:
 # %% ../nbs/32_page.ipynb #70a6e019
 @compiled(makes_arrays=True)
 def write_page(
-    row: Numbers,  # a PAGE, or what begins like one; written, but for the tails
+    row: Numbers,  # a PAGE, written, but for the tails
     equity: Floats,  # (n_points,)
     at: Ints,  # (n_points,) microseconds UTC, ascending
     gross: Floats,  # (n_points,) absolute holdings, account currency
@@ -151,7 +150,7 @@ def write_page(
     row.fees, row.turnover = costs[0], one_way(costs[1], len(equity), per_year)
 
 # %% ../nbs/32_page.ipynb #70a6e021
-def add_tails(row: NDArray[np.void], room: Floats) -> None:  # () PAGE; (n_points - 1,)
+def add_tails(row: Numbers, room: Floats) -> None:  # a PAGE; (n_points - 1,)
     "Write the tail ratio, by the returns that were kept."
     row["tail_ratio"] = tail_shape(*tails(room[: row["kept"]], len(room)))
 
@@ -163,15 +162,15 @@ def page_row(
     pnl: Floats,  # (n_trades,) account currency, after fees
     costs: tuple[float, float],  # as in `write_page`
     per_year: float,
-) -> NDArray[np.void]:  # () PAGE
+) -> Numbers:  # a PAGE
     "The row of a run. *Raises* `InvalidData` as `curve`, `amounts` and `sample` do."
     series, p = column("equity", equity), column("pnl", pnl)
     if len(series) < 2:
         curve(series)
     held, room = column("gross", gross, len(series)), np.empty(len(series) - 1)
-    row = np.zeros((), PAGE)
+    row = np.zeros(1, PAGE)[0]
     root(per_year)  # it refuses a year without returns
-    write_page(row[()], series, at, held, p, costs, float(per_year), room)
+    write_page(row, series, at, held, p, costs, float(per_year), room)
     if row["flawed"]:
         curve(series), amounts("gross", held), sample("pnl", p)  # they say which
     add_tails(row, room)

@@ -124,10 +124,10 @@ def alone(candidate: Candidate, stages: Sequence[Stage], told: Sequence[Opinions
 def together(some: Sequence[Candidate], stage: Stage, told: Opinions, room: Room) -> list[Outcome]:
     "Candidates over a stage, on one sheet."
     made = []
-    for candidate, row in zip(some, run_sheet(stage, some, told, room), strict=True):
-        how, low = (int(row["halts"]), int(row["left"])), float(row["lowest"])
-        if not row["flawed"]:
-            made.append(Outcome(page_by(row), *how))
+    for candidate, page, end in zip(some, *run_sheet(stage, some, told, room), strict=True):
+        *how, low = end.item()
+        if not page["flawed"]:
+            made.append(Outcome(page_by(page), *how))
         elif low <= 0:
             made.append(ruined(low, *how))
         else:
