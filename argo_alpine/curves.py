@@ -87,7 +87,7 @@ def stalls(at: Ints) -> int:
     "How many times are not after the one before them."
     found = 0
     for i in range(1, len(at)):
-        found += at[i] <= at[i - 1]
+        found += not at[i] > at[i - 1]  # nor is NaN
     return found
 
 
@@ -120,9 +120,10 @@ def annualised(total: float, years: float) -> float:  # fractions
 
 
 @compiled
-def growth(total: float, days: float) -> float:
-    "`annualised`, of a span that is long enough; or NaN."
-    return annualised(total, days / 365.25) if days >= SHORTEST else np.nan
+def growth(total: float, lived: float) -> float:  # a fraction, days
+    "`annualised`, of a span that is long enough; NaN otherwise, or where no number is so large."
+    found = annualised(total, lived / 365.25) if lived >= SHORTEST else np.nan
+    return found if found < np.inf else np.nan
 
 
 def cagr(
@@ -227,9 +228,10 @@ def shape(returns: Returns) -> Shape:
 
 @compiled
 def mertens(sharpe: float, n: int, skew: float, kurtosis: float) -> float:
-    "`sharpe_error`, of what some sample has."
+    "`sharpe_error` of any moments: the least kurtosis for a skew stands for one below it."
     room, half = max(kurtosis - 1.0 - skew * skew, 0.0), 1.0 - skew * sharpe / 2.0
-    return math.sqrt((half * half + room * sharpe * sharpe / 4.0) / (n - 1)) if n > 1 else np.nan
+    error = math.sqrt((half * half + room * sharpe * sharpe / 4.0) / (n - 1)) if n > 1 else np.nan
+    return error if error < np.inf else np.nan
 
 
 def sharpe_error(
@@ -241,7 +243,7 @@ def sharpe_error(
     "Standard error of a Sharpe ratio of independent returns. *Source*: Mertens (2002)."
     if kurtosis - 1.0 - skew**2 < -1e-9 * abs(kurtosis):
         raise InvalidData(f"no sample has skew {skew} and kurtosis {kurtosis}: was it excess?")
-    return mertens(float(sharpe), n, float(skew), float(kurtosis))
+    return mertens(float(sharpe), int(n), float(skew), float(kurtosis))
 
 # %% ../nbs/31_curves.ipynb #be655cdd
 @cache
@@ -256,13 +258,13 @@ def sharpe_interval(returns: Returns, per_year: float, level: float = 0.95) -> t
     "`sharpe` give or take z * SE, per year; the error from population moments (Mertens 2002)."
     r = known(returns)
     middle, (observed, skew, kurtosis) = sharpe(r, per_year), shape(r)
-    half = quantile(level) * mertens(observed, r.n, skew, kurtosis) * root(per_year)
+    half = quantile(level) * sharpe_error(observed, r.n, skew, kurtosis) * root(per_year)
     return middle - half, middle + half
 
 
 @compiled
 def chance_above(excess: float, error: float) -> float:
-    "The normal probability that what lies above zero by so much does; NaN without an error."
+    "How probable it is that the truth is above zero, by a normal estimate; NaN without an error."
     score = ratio(excess, error, FLAT)
     return 0.5 * (1.0 + math.erf(score / math.sqrt(2.0)))
 

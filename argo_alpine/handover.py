@@ -56,8 +56,8 @@ class Errand(Generic[R]):
     def __init__(self, job: Callable[..., R], *given: Any) -> None:
         self.job, self.given = job, given
         self.problem: BaseException | None = None
-        self.open = Lock()  # taken until it ended
-        self.open.acquire()
+        self.ended = Lock()  # taken until then
+        self.ended.acquire()
 
     def run(self) -> None:
         "Do it; whoever asked hears of what went wrong."
@@ -65,18 +65,23 @@ class Errand(Generic[R]):
             self.answer = self.job(*self.given)
         except BaseException as problem:
             self.problem = problem
-        self.open.release()
+        del self.job, self.given
+        self.ended.release()
+        del self  # a problem knows this frame, by which the errand would hold itself
 
     def has_ended(self) -> bool:
         "Whether nobody has to wait any more."
-        return not self.open.locked()
+        return not self.ended.locked()
 
     def result(self) -> R:
         "Wait for the answer. *Raises* what stopped it."
-        with self.open:
-            if self.problem:
+        with self.ended:
+            if not self.problem:
+                return self.answer
+            try:
                 raise self.problem
-            return self.answer
+            finally:
+                del self  # likewise
 
 # %% ../nbs/13_handover.ipynb #7f8bc818
 class Helper(Thread):
@@ -124,10 +129,9 @@ def here() -> Callable[[], int]:
 def ask_helper(job: Callable[..., R], *given: Any) -> Errand[R]:
     "Let the helper do something, not on the processor that we are on."
     errand, thread = Errand(job, *given), helper()
-    others = processors() - {here()()}
-    if others and thread.native_id and hasattr(os, "sched_setaffinity"):
+    if hasattr(os, "sched_setaffinity") and thread.native_id:
         with suppress(OSError):  # a wish: where the system refuses, nothing but time is lost
-            os.sched_setaffinity(thread.native_id, others)
+            os.sched_setaffinity(thread.native_id, processors() - {here()()} or processors())
     thread.errands.put(errand)
     return errand
 
@@ -139,7 +143,7 @@ class Progress(NamedTuple):
     "How far somebody is who forms opinions."
 
     read: Ints  # (1,) bars of which opinions are there
-    task: Errand[int] | None = None  # of who writes that; None: all is done
+    task: Errand[int] | None = None  # of the one who writes that; None: all is read
 
     def check(self) -> None:
         "*Raises* what stopped the reader, if it did not come to the end."

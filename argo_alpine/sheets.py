@@ -117,8 +117,8 @@ def run_row(
     loop(first, len(run.equity), UNMARKED, told, market, run, rules)
     end.halts, end.left = book.halts, book.held
     pnl = room.pnl[: book.trades + book.held]
-    costs = close_out(first, market, run, rules.costs, pnl)
-    write_page(page, equity, at, gross, pnl, costs, per_year, returns)
+    fees, turned = close_out(first, market, run, rules.costs, pnl)
+    write_page(page, equity, at, gross, pnl, fees, turned, per_year, returns)
     end.lowest = lowest(equity) if page.flawed else np.nan
 
 # %% ../nbs/33_sheets.ipynb #bfeb6785
@@ -133,7 +133,7 @@ def run_down(
     room: Room,
     found: Found,  # written
 ) -> None:
-    "Run the candidates of a sheet one after the other, and read what each leaves."
+    "Run the candidates of a sheet one after the other, and write down what each leaves."
     threshold = quorum = -1
     pages, ends = found
     for i in range(len(pages)):

@@ -136,12 +136,12 @@ def together(some: Sequence[Candidate], stage: Stage, told: Opinions, room: Room
 
 # %% ../nbs/34_walk_forward.ipynb #0a373af0
 def portions(places: Sequence[int], workers: int, most: int) -> list[Sequence[int]]:
-    "Places in portions, smaller towards the end unless one worker has all; at most so many."
+    "Places in portions of at most so many: of several sizes at first, and small in the end."
     made: list[Sequence[int]] = []
     while places:
         size = max(1, min(most, len(places) // (2 * workers - 1)))
-        out_of_step = min(len(made) + 1, workers) / workers
-        size = math.ceil(size * out_of_step)
+        step = min(len(made) + 1, workers)  # a part of it for the first, all for the last
+        size = -(-size * step // workers)
         made.append(places[:size])
         places = places[size:]
     return made

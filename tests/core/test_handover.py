@@ -1,8 +1,12 @@
 """One helper for all: whoever asks, and however busy it is, the answers are those of one thread."""
 
+import gc
 import os
 import threading
+import weakref
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from time import monotonic, sleep
 
 import numpy as np
 import pytest
@@ -68,3 +72,29 @@ def test_one_processor_is_enough(alone, monkeypatch):
     monkeypatch.setattr("argo_alpine.opinions.ask_helper", None)  # nobody asks
     assert outcome(BARS[2]) == alone[2]
     assert np.frombuffer(alone[2][: 8 * len(BARS[2])]).min() > 0
+
+
+class Large:
+    """Something that should not be kept."""
+
+
+def refuse(_: Large) -> None:
+    raise MemoryError("no room")
+
+
+@pytest.mark.parametrize("job", [id, refuse])
+def test_an_errand_that_ended_holds_nothing(job):
+    given = Large()
+    gone = weakref.ref(given)
+    errand = ask_helper(job, given)
+    with suppress(MemoryError):
+        errand.result()
+    gc.collect(), gc.disable()
+    try:
+        del given, errand
+        until = monotonic() + 10
+        while gone() and monotonic() < until:  # the helper may not yet have turned to the next
+            sleep(0.01)
+        assert gone() is None  # and nobody had to look for cycles
+    finally:
+        gc.enable()

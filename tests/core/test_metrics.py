@@ -19,6 +19,7 @@ from argo_alpine.costs import FillPolicy
 from argo_alpine.curves import FLAT, annualised, falls, ratio, shape
 from argo_alpine.domain import InvalidData, InvalidPolicy, InvalidTime
 from argo_alpine.engine import Policy
+from argo_alpine.page import page_row
 from argo_alpine.risk import RiskPolicy
 from argo_alpine.sessions import exchange_days
 from argo_alpine.sizing import SizingPolicy
@@ -707,3 +708,23 @@ def test_a_level_is_a_fraction(level):
 def test_excess_kurtosis_is_noticed():
     with pytest.raises(InvalidData, match="excess"):
         metrics.probabilistic_sharpe(0.458, 24, skew=-1.5, kurtosis=0.2)
+
+
+def test_times_that_are_no_numbers_are_refused():
+    equity = np.linspace(100.0, 120.0, 100)
+    with pytest.raises(InvalidTime):
+        metrics.measure(equity, np.full(100, np.nan), 252.0)
+    with pytest.raises(InvalidTime, match="100 points need as many times, was 50"):
+        page_row(equity, np.arange(50), equity, np.zeros(0), 0.0, 0.0, 252.0)
+
+
+def test_numbers_too_large_to_be_are_not_defined():
+    steep = metrics.measure(np.array([1e-308, 1.0] * 60), DAY * np.arange(120), 252.0)
+    assert math.isnan(steep.cagr) and math.isnan(steep.calmar)
+    assert math.isnan(metrics.probabilistic_sharpe(1e200, 24))
+
+
+@pytest.mark.parametrize(("wins", "n"), [(2.9, 10), (0, 2.5), (0, math.inf), (-1, 3), (4, 3)])
+def test_a_share_is_of_whole_counts(wins, n):
+    with pytest.raises(InvalidData, match="wins must lie between 0 and n, both whole"):
+        metrics.wilson(wins, n)
