@@ -11,7 +11,7 @@ __all__ = ['COLUMNS', 'BASES', 'Five', 'Made', 'Splits', 'first_flaw', 'check_la
 import html
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, timedelta
+from datetime import date
 from typing import Any, TypeAlias, TypeVar, cast
 
 import numpy as np
@@ -30,7 +30,7 @@ from argo_alpine.domain import (
     flaw,
 )
 from .samples import read, sample_files
-from .sessions import EPOCH, closes, exchange_days, hours, instant, openings
+from .sessions import closes, date_of, exchange_days, hours, instant, openings
 
 # %% ../nbs/02_bars.ipynb #fdfd3f67
 @compiled
@@ -376,4 +376,4 @@ def skipped_sessions(
     if len(at) > last - first + 1 or not np.isin(at, ends[first : last + 1]).all():
         return ()
     lost = days[first : last + 1][~np.isin(ends[first : last + 1], at)]
-    return tuple((EPOCH + timedelta(days=int(day))).date() for day in lost)
+    return tuple(map(date_of, lost))

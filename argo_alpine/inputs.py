@@ -16,6 +16,7 @@ from .bars import Action, Bars, each
 from .book import ACTION, Market
 from .domain import Floats, InvalidBars, InvalidPolicy, UnavailableData
 from .quiet import ranges_of
+from .sessions import day_number
 
 # %% ../nbs/30_inputs.ipynb #a97f4e92
 NONE = np.zeros((0, 0))
@@ -78,7 +79,7 @@ def first_bar(bars: Bars, start: date | None) -> int:
     "The first bar that is decided. *Raises* `UnavailableData` when there is none."
     if start is None:
         return 0
-    first = int(np.searchsorted(bars.days, (start - date(1970, 1, 1)).days))
+    first = int(np.searchsorted(bars.days, day_number(start)))
     if first == len(bars.at):
         raise UnavailableData(f"no bar on or after {start}: the last is {bars.times[-1]:%Y-%m-%d}")
     return first
@@ -97,7 +98,7 @@ def actions_of(bars: Bars, actions: Sequence[Action]) -> NDArray[np.void]:  # (n
     found: list[tuple[int, int, float, float]] = []
     for action in actions:
         if action.symbol in bars.symbols:
-            s, day = bars.symbols.index(action.symbol), (action.day - date(1970, 1, 1)).days
+            s, day = bars.symbols.index(action.symbol), day_number(action.day)
             there = np.flatnonzero((bars.days >= day) & ~np.isnan(bars.close[:, s]))
             found += [(int(there[0]), s, action.ratio, action.dividend)] if len(there) else []
     return np.array(sorted(found), ACTION) if found else UNMOVED

@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['RATE_FLOOR', 'MONTHS', 'NO_TRADES', 'MAYBE', 'NAMES', 'PERCENT', 'BESIDE', 'SHORT', 'NO_RISK', 'NEVER', 'UNDEFINED',
-           'SESSIONS', 'profit_factor', 'expectancy', 'shares', 'exposure', 'turnover', 'reading', 'Rate', 'wilson',
-           'win_rate', 'monthly', 'CurveSummary', 'dated', 'measure', 'Summary', 'page_by', 'page_of', 'summarise',
-           'told', 'said', 'lines', 'page', 'bars_a_day', 'summary', 'as_json', 'cagr', 'calmar', 'drawdowns',
-           'longest_wait', 'max_drawdown', 'probabilistic_sharpe', 'returns', 'sharpe', 'sharpe_error',
-           'sharpe_interval', 'sortino', 'tail_ratio', 'total_return', 'volatility']
+           'profit_factor', 'expectancy', 'shares', 'exposure', 'turnover', 'reading', 'Rate', 'wilson', 'win_rate',
+           'monthly', 'CurveSummary', 'dated', 'measure', 'Summary', 'page_by', 'page_of', 'summarise', 'told', 'said',
+           'lines', 'page', 'summary', 'as_json', 'cagr', 'calmar', 'drawdowns', 'longest_wait', 'max_drawdown',
+           'probabilistic_sharpe', 'returns', 'sharpe', 'sharpe_error', 'sharpe_interval', 'sortino', 'tail_ratio',
+           'total_return', 'volatility']
 
 # %% ../nbs/33_metrics.ipynb #e8281dc6
 import math
@@ -20,8 +20,8 @@ import numpy as np
 import pandas as pd
 
 from argo_alpine.curves import (  # noqa: F401  whoever looks for a metric finds it here
-    DAY,
     amounts,
+    bars_a_year,
     cagr,
     calmar,
     curve,
@@ -50,15 +50,17 @@ from argo_alpine.page import (
     NO_TIME,
     SAID,
     WHEN,
+    Z,
     one_way,
     page_row,
     per_trade,
+    rate_of,
     tally,
     wilson_of,
 )
 from .records import plain
 from .series import LANES, in_all
-from .sessions import exchange_days, instant
+from .sessions import instant
 
 if TYPE_CHECKING:
     from argo_alpine.backtest import Backtest
@@ -160,8 +162,8 @@ def wilson(wins: int, n: int, level: float = 0.95) -> tuple[float, float]:  # lo
 def win_rate(pnl: Floats) -> Rate:
     "Share of trades with a profit above zero, after fees; breaking even is not a win."
     p = sample("pnl", pnl)
-    wins, n = tally(p)[2], len(p)
-    return Rate(wins / n if n else math.nan, n, *wilson(wins, n))
+    share, low, high = rate_of(tally(p)[2], len(p), Z)
+    return Rate(share, len(p), low, high)
 
 # %% ../nbs/33_metrics.ipynb #3b7245a5
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -347,22 +349,11 @@ def page(s: CurveSummary) -> str:
     rows = "".join(f"<tr><th>{shown(name)}</th><td>{shown(v)}</td></tr>" for name, v in lines(s))
     return f"<table><caption>{type(s).__name__}</caption>{rows}</table>"
 
-# %% ../nbs/33_metrics.ipynb #90ae2f62
-def bars_a_day(at: Ints) -> float:
-    "Points per exchange date, on average: 1 for daily bars, 390 for minutes of whole sessions."
-    days = (at - 5 * DAY // 24) // DAY  # New York is four or five hours behind, by season
-    if ((at - 4 * DAY // 24) // DAY != days).any():
-        days = exchange_days(at)
-    return len(at) / (1 + np.count_nonzero(days[1:] != days[:-1]))
-
 # %% ../nbs/33_metrics.ipynb #b5104790
-SESSIONS = 252
-
-
 def summary(run: "Backtest") -> Summary:
     "A run in numbers. *Raises* `InvalidData` when the account was wiped out, and says when."
     at, equity, fees = run.bars.at, run.equity, run.paid["fees"]
-    per_year = SESSIONS * run.bars.once("bars a day", lambda: bars_a_day(at))
+    per_year = run.bars.once("bars a year", lambda: bars_a_year(run.bars.days))
     try:
         return page_of(equity, at, run.pnl, fees, run.gross, per_year, run.turned)
     except InvalidData:

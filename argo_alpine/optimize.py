@@ -52,7 +52,7 @@ def code_digest() -> str:
         found.update(source.name.encode() + b"\0" + source.read_bytes())
     return found.hexdigest()
 
-
+# %% ../nbs/35_optimize.ipynb #437087df
 def actions_met(course: Course) -> list[Action]:
     "The splits and dividends that a course comes to, in one order."
     last = instant(int(course.bars.at[course.spans[-1].stop - 1])).date()

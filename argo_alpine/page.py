@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['NO_TIME', 'WHEN', 'CURVE', 'SAID', 'WHOLE', 'PAGE', 'Z', 'Money', 'write_ratios', 'instant_of', 'write_course',
-           'tally', 'per_trade', 'one_way', 'wilson_of', 'write_trades', 'write_page', 'add_tails', 'page_row']
+           'tally', 'per_trade', 'one_way', 'wilson_of', 'rate_of', 'write_trades', 'write_page', 'add_tails',
+           'page_row']
 
 # %% ../nbs/32_page.ipynb #70a6e004
 import math
@@ -24,13 +25,13 @@ from argo_alpine.curves import (
     first_flaw,
     growth,
     mertens,
-    per_deviation,
     per_loss,
     quantile,
     ratio,
     root,
     sample,
     shape_of,
+    sharpe_around,
     tail_shape,
 )
 from .domain import Floats, Ints, InvalidTime, Numbers, compiled
@@ -61,9 +62,8 @@ def write_ratios(row: Numbers, m: Moments, per_year: float) -> None:
     (observed, skew, kurtosis), scale = shape_of(m), math.sqrt(per_year)
     error = mertens(observed, m.n, skew, kurtosis)
     row.per_year, row.n, row.volatility = per_year, m.n, deviation(m) * scale
-    row.sharpe, row.sortino = per_deviation(m) * scale, per_loss(m) * scale
-    half = Z * error * scale
-    row.sharpe_low, row.sharpe_high = row.sharpe - half, row.sharpe + half
+    row.sharpe, row.sharpe_low, row.sharpe_high = sharpe_around(m, Z, scale)
+    row.sortino = per_loss(m) * scale
     row.psr = chance_above(observed, error)
 
 # %% ../nbs/32_page.ipynb #70a6e012
@@ -122,12 +122,19 @@ def wilson_of(wins: int, n: int, z: float) -> tuple[float, float]:  # low, high,
 
 
 @compiled
+def rate_of(wins: int, n: int, z: float) -> tuple[float, float, float]:  # share, low, high
+    "The share that won, with its interval; NaN for n = 0."
+    low, high = wilson_of(wins, n, z)
+    return (wins / n if n > 0 else np.nan), low, high
+
+
+@compiled
 def write_trades(row: Numbers, n: int, money: Money) -> None:
     "What n trades brought, and how often they won."
     gained, lost, wins = money
-    row.trades, row.win_rate = n, wins / n if n > 0 else np.nan
-    row.win_low, row.win_high = wilson_of(wins, n, Z)
-    row.profit_factor, row.expectancy = ratio(gained, lost, 0.0), per_trade(gained, lost, n)
+    row.trades, row.profit_factor = n, ratio(gained, lost, 0.0)
+    row.win_rate, row.win_low, row.win_high = rate_of(wins, n, Z)
+    row.expectancy = per_trade(gained, lost, n)
 
 # %% ../nbs/32_page.ipynb #70a6e019
 @compiled(makes_arrays=True)
@@ -156,7 +163,7 @@ def add_tails(row: Numbers, room: Floats) -> None:  # a PAGE; (n_points - 1,)
     "Write the tail ratio, by the returns that were kept."
     row["tail_ratio"] = tail_shape(*tails(room[: row["kept"]], len(room)))
 
-
+# %% ../nbs/32_page.ipynb #339fedae
 def page_row(
     equity: Floats,  # (n_points,)
     at: Ints,  # (n_points,) microseconds UTC, ascending

@@ -163,7 +163,9 @@ def since(bars: Bars, first: int) -> Bars:
     if first == 0:
         return bars
     columns = each(lambda name: getattr(bars, name)[first:])
-    return Bars(bars.symbols, bars.at[first:], *columns, bars.basis)
+    rest = Bars(bars.symbols, bars.at[first:], *columns, bars.basis)
+    rest.once("days", lambda: bars.days[first:])
+    return rest
 
 # %% ../nbs/30_results.ipynb #40b2d002
 @compiled

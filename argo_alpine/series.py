@@ -40,7 +40,7 @@ class Moments(NamedTuple):
     fourth: float
     below: float  # the mean of min(r, 0)²
 
-
+# %% ../nbs/30_series.ipynb #f0fe7940
 Powers: TypeAlias = tuple[float, float, float, float, float]
 
 
@@ -137,7 +137,7 @@ def change(before: float, after: float, inverse: float) -> float:
     "A return; `inverse`: one over what was before."
     return (after - before) * inverse
 
-
+# %% ../nbs/30_series.ipynb #ea4430d7
 @compiled
 def bound(some: Floats, least: int) -> float:
     "What at least so many of some lie at or below, and not many more unless they are alike."

@@ -16,7 +16,7 @@ from argo_alpine import metrics, series
 from argo_alpine.backtest import backtest
 from argo_alpine.bars import Bars, load
 from argo_alpine.costs import FillPolicy
-from argo_alpine.curves import FLAT, annualised, falls, ratio, shape
+from argo_alpine.curves import FLAT, annualised, bars_a_year, falls, ratio, shape
 from argo_alpine.domain import InvalidData, InvalidPolicy, InvalidTime
 from argo_alpine.engine import Policy
 from argo_alpine.page import page_row
@@ -370,12 +370,12 @@ def test_what_was_traded_is_every_leg_once(run):
     assert total[: int(day.argmax())].sum() == 0 < total[day][0]
 
 
-def test_a_day_has_as_many_bars_as_the_calendar_says(run):
+def test_a_year_has_as_many_bars_as_the_calendar_says(run):
     minutes = load(["ES"])
-    assert metrics.bars_a_day(run.bars.at) == 1
+    assert bars_a_year(run.bars.days) == 252
     for at in (run.bars.at, minutes.at, minutes.at[::7] + 10 * DAY):
-        expected = len(at) / len(np.unique(exchange_days(at)))
-        assert metrics.bars_a_day(at) == pytest.approx(expected)
+        a_day = len(at) / len(np.unique(exchange_days(at)))
+        assert bars_a_year(exchange_days(at)) == pytest.approx(252 * a_day)
 
 
 def a_short(open_after):
