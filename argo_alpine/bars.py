@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['COLUMNS', 'BASES', 'Five', 'Made', 'Splits', 'first_flaw', 'check_layout', 'check_prices', 'each', 'sparkline',
-           'table_row', 'table', 'Bars', 'from_frame', 'column', 'to_frame', 'one_bar', 'join', 'between',
+           'table_row', 'table', 'Bars', 'from_frame', 'column', 'to_frame', 'one_bar', 'join', 'sliced', 'between',
            'adjust_splits', 'Action', 'sample', 'sample_actions', 'load', 'skipped_sessions']
 
 # %% ../nbs/02_bars.ipynb #c8338c51
@@ -30,7 +30,15 @@ from argo_alpine.domain import (
     flaw,
 )
 from .samples import read, sample_files
-from .sessions import closes, date_of, exchange_days, hours, instant, openings
+from argo_alpine.sessions import (
+    closes,
+    date_of,
+    day_number,
+    exchange_days,
+    hours,
+    instant,
+    openings,
+)
 
 # %% ../nbs/02_bars.ipynb #fdfd3f67
 @compiled
@@ -269,23 +277,30 @@ def join(
     return Bars(symbols, at, *each(spread), bases[0])
 
 # %% ../nbs/02_bars.ipynb #9d6c309e
+def sliced(bars: Bars, first: int, stop: int) -> Bars:
+    "The bars from one up to another, as views: nothing is copied, and no date found again."
+    if (first, stop) == (0, len(bars)):
+        return bars  # with all that is known of them
+    cut = slice(first, stop)
+    some = Bars(bars.symbols, bars.at[cut], *each(lambda n: getattr(bars, n)[cut]), bars.basis)
+    some.once("days", lambda: bars.days[cut])
+    return some
+
+
 def between(
     bars: Bars,
     first: date | None,  # exchange date; None: from the beginning
     last: date | None,  # included; None: to the end
 ) -> Bars:
     "The bars of a period. *Raises* `UnavailableData` when there are none."
-    days = exchange_days(bars.at).astype("datetime64[D]")
-    begin = np.searchsorted(days, np.datetime64(first, "D")) if first else 0
-    end = np.searchsorted(days, np.datetime64(last, "D"), "right") if last else len(days)
-    if begin >= end:
-        there = f"{days[0]} to {days[-1]}" if len(days) else "none at all"
-        raise UnavailableData(
-            f"no bars of {', '.join(bars.symbols)} from {first} to {last}: there are {there}"
-        )
-    cut = slice(int(begin), int(end))
-    matrices = each(lambda name: getattr(bars, name)[cut])
-    return Bars(bars.symbols, bars.at[cut], *matrices, bars.basis)
+    begin = int(np.searchsorted(bars.days, day_number(first))) if first else 0
+    stop = int(np.searchsorted(bars.days, day_number(last), "right")) if last else len(bars)
+    if begin < stop:
+        return sliced(bars, begin, stop)
+    days = map(date_of, bars.days[[0, -1]] if len(bars) else ())
+    there = " to ".join(map(str, days)) or "none at all"
+    symbols = ", ".join(bars.symbols)
+    raise UnavailableData(f"no bars of {symbols} from {first} to {last}: there are {there}")
 
 # %% ../nbs/02_bars.ipynb #87d174c1
 Splits: TypeAlias = Mapping[

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['T', 'Ran', 'Once', 'clock', 'fills_frame', 'trades_frame', 'holdings_frame', 'reasons_frame', 'coverage_frame',
-           'decisions_frame', 'since', 'add_values', 'turned_over', 'done', 'traded_at', 'paid_of', 'halts_of',
-           'Backtest', 'backtest_table']
+           'decisions_frame', 'add_values', 'turned_over', 'done', 'traded_at', 'paid_of', 'halts_of', 'Backtest',
+           'backtest_table']
 
 # %% ../nbs/30_results.ipynb #59a0a042
 from collections.abc import Callable, Mapping
@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from .bars import Bars, column, each
+from .bars import Bars, column, sliced
 from .book import LEGS, SPLIT, Market, Run
 from .costs import FillPolicy
 from .domain import Floats, Ints, UnavailableData, Value, compiled
@@ -157,16 +157,6 @@ def decisions_frame(test: "Backtest", symbol: str) -> pd.DataFrame:
     table = {**votes, "side": rows["side"], "confidence": rows["confidence"] / 100, "why": whys}
     return pd.DataFrame({**table, "ordered": rows["ordered"]}, index=test.bars.times)
 
-# %% ../nbs/30_results.ipynb #3ae9aa7a
-def since(bars: Bars, first: int) -> Bars:
-    "The bars from one on."
-    if first == 0:
-        return bars
-    columns = each(lambda name: getattr(bars, name)[first:])
-    rest = Bars(bars.symbols, bars.at[first:], *columns, bars.basis)
-    rest.once("days", lambda: bars.days[first:])
-    return rest
-
 # %% ../nbs/30_results.ipynb #40b2d002
 @compiled
 def add_values(fills: NDArray[np.void], traded: Floats) -> None:  # (n_fills,) FILL; (n_bars,)
@@ -211,7 +201,7 @@ class Backtest(Ran):
     "What a policy would have done with these bars. Hypothetical."
 
     __slots__ = ()
-    bars = Once(lambda test: since(test.whole, test.first))  # from the first decided one on
+    bars = Once(lambda test: sliced(test.whole, test.first, len(test.whole)))  # those decided
     equity = Once(lambda test: test.run.equity[test.first :])  # at each close, (n_bars,)
     gross = Once(lambda test: test.run.gross[test.first :])  # longs plus shorts, likewise
     traded = Once(traded_at)  # bought plus sold, likewise

@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['START', 'END', 'EPOCH', 'NEW_YORK', 'HOUR', 'calendar', 'microseconds', 'instant', 'day_number', 'date_of',
-           'ahead_of_utc', 'offsets', 'shifted_days', 'exchange_days', 'columns_of', 'hours_file', 'keep_hours',
-           'kept_hours', 'columns', 'hours', 'closes', 'bar_openings', 'openings', 'session_at', 'sessions']
+           'exchange_date', 'ahead_of_utc', 'offsets', 'shifted_days', 'exchange_days', 'columns_of', 'hours_file',
+           'keep_hours', 'kept_hours', 'columns', 'hours', 'closes', 'bar_openings', 'openings', 'session_at',
+           'sessions']
 
 # %% ../nbs/01_sessions.ipynb #de210a52
 import os
@@ -18,6 +19,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 from warnings import catch_warnings, filterwarnings
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pandas as pd
@@ -86,6 +88,11 @@ def date_of(number: int) -> date:  # days since 1970
 # %% ../nbs/01_sessions.ipynb #aa3b9dc7
 NEW_YORK = "America/New_York"
 HOUR = 3_600_000_000  # microseconds
+
+
+def exchange_date(at: datetime) -> date:
+    "The date on the exchange's wall."
+    return at.astimezone(ZoneInfo(NEW_YORK)).date()
 
 
 def ahead_of_utc(at: Ints) -> Ints:  # (n,) microseconds, both

@@ -21,7 +21,7 @@ from typing import TypeAlias
 import numpy as np
 import pandas as pd
 
-from .bars import Action, Bars
+from .bars import Action, Bars, sliced
 from .domain import Floats, InvalidData, InvalidPolicy, Reading, Value
 from .fields import Grid, Knob, with_fields, worded
 from .folds import Fold, Windows, folds
@@ -41,7 +41,6 @@ from argo_alpine.stretches import (
     staged,
     stitched,
     stretch,
-    until,
 )
 
 # %% ../nbs/34_walk_forward.ipynb #ccb4f6a1
@@ -240,7 +239,7 @@ def trained(
     tick: Tick | None = None,
 ) -> Training:
     "Every point of the grid, over the training bars of a fold and no others."
-    past = replace(course, bars=until(course.bars, fold.train[-1].stop), spans=fold.train)
+    past = replace(course, bars=sliced(course.bars, 0, fold.train[-1].stop), spans=fold.train)
     candidates = tuple(with_fields(base, point) for point in grid.points)
     found = tuple(in_batches(run, past, candidates, tick))
     scores = np.array([scored(outcome, objective)[0] for outcome in found])

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from argo_alpine import opinions as module
 from argo_alpine.backtest import backtest, prepared
-from argo_alpine.bars import Bars, between, each, load, sample_actions
+from argo_alpine.bars import Bars, between, each, load, sample_actions, sliced
 from argo_alpine.blocks import BLOCK
 from argo_alpine.costs import FillPolicy
 from argo_alpine.domain import InvalidData, compiled
@@ -23,7 +23,6 @@ from argo_alpine.inputs import actions_of, ratios_of
 from argo_alpine.knobs import numbers
 from argo_alpine.opinions import AHEAD, finished, opinions
 from argo_alpine.reader import prices_of, recorded
-from argo_alpine.stretches import until
 from argo_alpine.votes import alpha_vantage_score, lean, massive_score, surety
 from tests.test_parity import QUICK, a_market, some_actions, some_readings
 
@@ -313,7 +312,7 @@ def test_what_was_told_about_the_beginning_stays_when_more_is_known():
     bars = minutes(AHEAD + 600)
     whole, _ = asked(bars, Policy(), threads=2, keep_votes=True)
     for cut in (1, 511, 512, 513, BLOCK - 1, BLOCK, BLOCK + 1):
-        part, _ = asked(until(bars, cut), Policy(), keep_votes=True)
+        part, _ = asked(sliced(bars, 0, cut), Policy(), keep_votes=True)
         assert np.array_equal(part.pooled, whole.pooled[:cut])
         assert np.array_equal(part.directions, whole.directions[:cut])
         assert np.array_equal(part.atr, whole.atr[:cut], equal_nan=True)
