@@ -10,6 +10,7 @@ from test_broker_fake import AlpacaBroker, order
 
 from argo_alpine.bars import load
 from argo_alpine.domain import RefusedOrder, UnavailableBroker, UnknownOutcome
+from argo_alpine.sessions import day_number
 from services.argo.brokers.limiter import Limiter
 from services.argo.ports import OrderState
 from tests.sandbox_server import Running, running
@@ -75,7 +76,7 @@ def test_an_entry_is_filled_its_target_is_met_and_its_stop_is_canceled(sandbox):
 def lowest(sandbox: Running) -> float:
     """The low of the day on which a sandbox stands."""
     bars = load(["AAPL"])
-    return float(bars.low[bars.days == (date(2005, 3, 2) - date(1970, 1, 1)).days, 0][0])
+    return float(bars.low[bars.days == day_number(date(2005, 3, 2)), 0][0])
 
 
 def limited(sandbox: Running, limit: float, id: str = "aa1-limit"):

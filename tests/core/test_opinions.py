@@ -23,6 +23,7 @@ from argo_alpine.inputs import actions_of, ratios_of
 from argo_alpine.knobs import numbers
 from argo_alpine.opinions import AHEAD, finished, opinions
 from argo_alpine.reader import prices_of, recorded
+from argo_alpine.sessions import day_number
 from argo_alpine.votes import alpha_vantage_score, lean, massive_score, surety
 from tests.test_parity import QUICK, a_market, some_actions, some_readings
 
@@ -325,7 +326,7 @@ def test_adjusting_for_a_split_beforehand_or_on_its_day_tells_the_same():
     actions = tuple(a for a in sample_actions(["AAPL"]) if a.day.year == 2005)
     one, _ = asked(raw, Policy(), actions=actions, keep_votes=True)
     two, _ = asked(adjusted, Policy(), keep_votes=True)
-    split = int(np.searchsorted(raw.days, (actions[0].day - date(1970, 1, 1)).days))
+    split = int(np.searchsorted(raw.days, day_number(actions[0].day)))
     # before the split Alpha Vantage's values are rounded in other units; Massive's are not
     assert np.array_equal(one.directions[:, :, 0], two.directions[:, :, 0])
     assert np.array_equal(one.pooled[split:], two.pooled[split:])

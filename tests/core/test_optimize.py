@@ -33,6 +33,7 @@ from argo_alpine.optimize import (
     search,
     sweep,
 )
+from argo_alpine.sessions import day_number
 from argo_alpine.stretches import Candidate, course_of, stretch
 from argo_alpine.trials import Ledger
 from argo_alpine.walk_forward import Objective, outcomes, walk_forward
@@ -48,7 +49,7 @@ AIM = Objective("sharpe", min_trades=3)
 
 def in_old_shares(bars, symbol, day, ratio):
     """The bars as they were before anybody knew of a split, and the split."""
-    before = (bars.days < (day - date(1970, 1, 1)).days)[:, None]
+    before = (bars.days < day_number(day))[:, None]
     here = before & (np.array(bars.symbols) == symbol)
     columns = [
         np.where(here, values / ratio if name == "volume" else values * ratio, values)
