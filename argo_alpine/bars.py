@@ -278,12 +278,13 @@ def join(
 
 # %% ../nbs/02_bars.ipynb #9d6c309e
 def sliced(bars: Bars, first: int, stop: int) -> Bars:
-    "The bars from one up to another, as views: nothing is copied, and no date found again."
+    "The bars from one up to another, as views: nothing is copied, and no date looked up again."
     if (first, stop) == (0, len(bars)):
         return bars  # with all that is known of them
     cut = slice(first, stop)
     some = Bars(bars.symbols, bars.at[cut], *each(lambda n: getattr(bars, n)[cut]), bars.basis)
-    some.once("days", lambda: bars.days[cut])
+    if "days" in bars.known:
+        some.once("days", lambda: bars.days[cut])
     return some
 
 

@@ -6,9 +6,9 @@
 __all__ = ['DAY', 'SHORTEST', 'Returns', 'FLAT', 'SESSIONS', 'Shape', 'Falls', 'first_flaw', 'sample', 'column', 'sound',
            'amounts', 'curve', 'stalls', 'days', 'returns', 'total_return', 'annualised', 'growth', 'cagr', 'known',
            'mean', 'ratio', 'deviation', 'per_deviation', 'per_loss', 'bars_a_year', 'root', 'volatility', 'sharpe',
-           'sortino', 'tail_ratio', 'tail_shape', 'shape_of', 'shape', 'mertens', 'sharpe_error', 'quantile',
-           'sharpe_around', 'sharpe_interval', 'chance_above', 'probabilistic_sharpe', 'leaving', 'bottom', 'falls',
-           'drawdowns', 'Drawdown', 'max_drawdown', 'longest_wait', 'calmar']
+           'sortino', 'tail_ratio', 'tail_shape', 'shape_of', 'shape', 'mertens', 'check_shape', 'sharpe_error',
+           'quantile', 'sharpe_around', 'sharpe_interval', 'chance_above', 'probabilistic_sharpe', 'leaving', 'bottom',
+           'falls', 'drawdowns', 'Drawdown', 'max_drawdown', 'longest_wait', 'calmar']
 
 # %% ../nbs/31_curves.ipynb #48cc22d1
 import math
@@ -244,6 +244,12 @@ def mertens(sharpe: float, n: int, skew: float, kurtosis: float) -> float:
     return error if error < np.inf else np.nan
 
 
+def check_shape(skew: float, kurtosis: float) -> None:
+    "*Raises* `InvalidData` for what no sample has."
+    if kurtosis - 1.0 - skew**2 < -1e-9 * abs(kurtosis):
+        raise InvalidData(f"no sample has skew {skew} and kurtosis {kurtosis}: was it excess?")
+
+
 def sharpe_error(
     sharpe: float,  # per observation, not per year
     n: int,  # observations
@@ -251,8 +257,7 @@ def sharpe_error(
     kurtosis: float = 3.0,  # 3 for a normal, not excess
 ) -> float:  # per observation
     "Standard error of a Sharpe ratio of independent returns. *Source*: Mertens (2002)."
-    if kurtosis - 1.0 - skew**2 < -1e-9 * abs(kurtosis):
-        raise InvalidData(f"no sample has skew {skew} and kurtosis {kurtosis}: was it excess?")
+    check_shape(skew, kurtosis)
     return mertens(float(sharpe), int(n), float(skew), float(kurtosis))
 
 # %% ../nbs/31_curves.ipynb #be655cdd
@@ -274,7 +279,9 @@ def sharpe_around(m: Moments, z: float, scale: float) -> tuple[float, float, flo
 
 def sharpe_interval(returns: Returns, per_year: float, level: float = 0.95) -> tuple[float, float]:
     "`sharpe` give or take z * SE, per year; the error from population moments (Mertens 2002)."
-    _, low, high = sharpe_around(known(returns), quantile(level), root(per_year))
+    r = known(returns)
+    check_shape(*shape(r)[1:])
+    _, low, high = sharpe_around(r, quantile(level), root(per_year))
     return low, high
 
 # %% ../nbs/31_curves.ipynb #55754a91

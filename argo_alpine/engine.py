@@ -28,6 +28,7 @@ from argo_alpine.domain import (
     Trade,
     Value,
     compiled,
+    exchange_date,
 )
 from .indicators import IndicatorPolicy
 from .knobs import numbers
@@ -44,7 +45,6 @@ from argo_alpine.orders import (
 from .portfolio import booked, marked
 from .records import digest
 from .risk import RiskPolicy, assess, watch
-from .sessions import exchange_date
 from .sizing import SizingPolicy, bracket, dearest, entry_limit, shares, size_pct
 from .votes import SOURCES, VotePolicy, heard
 

@@ -19,13 +19,14 @@ from argo_alpine.domain import (
     Quote,
     Reading,
     Session,
+    exchange_date,
 )
 from argo_alpine.engine import Policy, decide
 from argo_alpine.fills import EARLIER, STOP, UNFILLED, entry_at, entry_price, exit_at, exit_price
 from argo_alpine.indicators import fold, fresh, rescale
 from argo_alpine.knobs import numbers
 from argo_alpine.portfolio import booked, exposures, holdings, worth
-from argo_alpine.sessions import exchange_date, instant
+from argo_alpine.sessions import instant
 from argo_alpine.sizing import whole
 from argo_alpine.votes import NEEDS
 

@@ -6,14 +6,13 @@ from typing import Annotated, Any, Literal, Protocol
 from fastapi import APIRouter, Body, Query
 from starlette.responses import Response
 
-from argo_alpine.domain import Session
+from argo_alpine.domain import NEW_YORK, Session
 from argo_alpine.sessions import session_at, sessions
 from services.common.clock import Clock, SystemClock
 from services.sandbox import alpaca_data, alpaca_stream, exchange_views
 from services.sandbox.alpaca_door import Limiter, day, guarded, moment
 from services.sandbox.exchange_values import ApiError, bad_request, missing
 from services.sandbox.replies import answer
-from services.sandbox.tape import EXCHANGE_ZONE
 
 Json = dict[str, Any]
 Payload = Annotated[Json, Body()]
@@ -43,7 +42,7 @@ def clock_face(world: World) -> Json:
         following.open if following else world.at,
         session.close if session else world.at,
     )
-    now, opens, closes = (at.astimezone(EXCHANGE_ZONE).isoformat() for at in times)
+    now, opens, closes = (at.astimezone(NEW_YORK).isoformat() for at in times)
     return {"timestamp": now, "is_open": world.is_open, "next_open": opens, "next_close": closes}
 
 
@@ -53,7 +52,7 @@ def calendar(first: date, last: date) -> list[Json]:
         raise bad_request("end must not be before start")
     rows = []
     for at, opens, closes, _ in sessions(first, last).itertuples():
-        begin, end = (t.astimezone(EXCHANGE_ZONE).strftime("%H:%M") for t in (opens, closes))
+        begin, end = (t.astimezone(NEW_YORK).strftime("%H:%M") for t in (opens, closes))
         extended = {"session_open": "0400", "session_close": "2000"}
         rows.append({"date": f"{at:%Y-%m-%d}", "open": begin, "close": end, **extended})
     return rows
@@ -262,7 +261,7 @@ def market_routes(world: World, routes: APIRouter) -> None:
     @routes.get("/calendar")
     async def days(start: str | None = None, end: str | None = None) -> Response:
         """Trading days of a period; a year to either side when not said."""
-        today = world.at.astimezone(EXCHANGE_ZONE).date()
+        today = world.at.astimezone(NEW_YORK).date()
         first = day(start, "start", today - timedelta(days=365))
         last = day(end, "end", today + timedelta(days=365))
         return answer(calendar(first, last))

@@ -10,10 +10,10 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.responses import Response
 
+from argo_alpine.domain import NEW_YORK
 from services.common.clock import Clock
 from services.sandbox.exchange_values import ApiError, bad_request
 from services.sandbox.replies import answer, is_ours
-from services.sandbox.tape import EXCHANGE_ZONE
 
 MINUTE = 60.0
 Handler = Callable[[Request], Awaitable[Response]]
@@ -94,7 +94,7 @@ def moment(value: str | None, name: str) -> datetime | None:
         return None
     try:
         if len(value) == 10:
-            midnight = datetime.combine(date.fromisoformat(value), time(), EXCHANGE_ZONE)
+            midnight = datetime.combine(date.fromisoformat(value), time(), NEW_YORK)
             return midnight.astimezone(UTC)
         found = datetime.fromisoformat(value)
     except ValueError as error:

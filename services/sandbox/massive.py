@@ -11,9 +11,10 @@ import numpy as np
 from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import Response
 
+from argo_alpine.domain import NEW_YORK
 from argo_alpine.sessions import microseconds
 from services.sandbox.replies import Answered, Json, answer, bearer, hexadecimal, is_ours
-from services.sandbox.tape import EXCHANGE_ZONE, Series
+from services.sandbox.tape import Series
 from services.sandbox.world import TRADING, Quoted, World
 
 MOST = 50_000  # aggregates a page
@@ -46,7 +47,7 @@ def milliseconds(request: Request, name: str, text: str) -> int:
     if text.isdecimal():
         return int(text)
     try:
-        midnight = datetime.combine(date.fromisoformat(text), time(), EXCHANGE_ZONE)
+        midnight = datetime.combine(date.fromisoformat(text), time(), NEW_YORK)
         return int(midnight.timestamp() * 1000)
     except ValueError as error:
         why = f"Could not parse the time parameter: '{name}'. Use YYYY-MM-DD or Unix MS Timestamps"
@@ -163,7 +164,7 @@ def market_status(world: World) -> Json:
     """Open, after hours, or closed for good when the recorded days are over."""
     after = not world.is_open and not world.ended
     word = "open" if world.is_open else "extended-hours" if after else "closed"
-    there = world.at.astimezone(EXCHANGE_ZONE)
+    there = world.at.astimezone(NEW_YORK)
     return {
         "market": word,
         "earlyHours": False,

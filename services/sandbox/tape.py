@@ -1,16 +1,14 @@
 """The recorded past of every symbol, and the one place that decides how much of it is known."""
 
 from dataclasses import dataclass
-from zoneinfo import ZoneInfo
 
 import numpy as np
 import pandas as pd
 
 from argo_alpine.bars import COLUMNS, Bars
-from argo_alpine.domain import Floats, Ints, InvalidBars, UnavailableData
-from argo_alpine.sessions import NEW_YORK, exchange_days, hours, instant
+from argo_alpine.domain import NEW_YORK, Floats, Ints, InvalidBars, UnavailableData
+from argo_alpine.sessions import exchange_days, hours, instant
 
-EXCHANGE_ZONE = ZoneInfo(NEW_YORK)
 TREND_DAYS = 10
 ATR_DAYS = 14
 

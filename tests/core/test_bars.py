@@ -26,7 +26,7 @@ from argo_alpine.bars import (
 )
 from argo_alpine.domain import InvalidBars, InvalidData, InvalidTime, UnavailableData
 from argo_alpine.samples import checked, checksums, sample_symbols, samples_folder
-from argo_alpine.sessions import hours
+from argo_alpine.sessions import exchange_days, hours
 
 DAYS, _, CLOSES = hours()
 price = st.floats(0.01, 10_000)
@@ -103,7 +103,10 @@ def test_a_period_holds_its_days_and_no_other(bars, i, j):
     first, last = min(i, j), max(i, j)
     wanted = bars.at[(CLOSES[first] <= bars.at) & (bars.at <= CLOSES[last])]
     if len(wanted):
-        assert np.array_equal(between(bars, day(first), day(last)).at, wanted)
+        found = between(bars, day(first), day(last))
+        assert np.array_equal(found.at, wanted) and np.array_equal(
+            found.days, exchange_days(wanted)
+        )
     else:
         with pytest.raises(UnavailableData, match="there are"):
             between(bars, day(first), day(last))

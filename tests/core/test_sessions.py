@@ -11,10 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from argo_alpine import sessions as sessions_module
-from argo_alpine.domain import InvalidTime, UnavailableData
+from argo_alpine.domain import NEW_YORK, InvalidTime, UnavailableData
 from argo_alpine.sessions import (
     HOUR,
-    NEW_YORK,
     ahead_of_utc,
     calendar,
     closes,

@@ -6,10 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Protocol
-from zoneinfo import ZoneInfo
 
-from argo_alpine.domain import Order, RefusedOrder, UnavailableSource
-from argo_alpine.sessions import NEW_YORK
+from argo_alpine.domain import Order, RefusedOrder, UnavailableSource, exchange_date
 from services.common.clock import Clock
 
 
@@ -111,7 +109,7 @@ class Governor:
 
     def _counted(self, counts: Counts, order: Order) -> Counts:
         try:
-            day = self.clock.market().astimezone(ZoneInfo(NEW_YORK)).date().isoformat()
+            day = exchange_date(self.clock.market()).isoformat()
         except UnavailableSource as error:
             raise RefusedOrder(f"governor: {error}, so the day cannot be told") from error
         now = self.clock.wall()

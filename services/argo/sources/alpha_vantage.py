@@ -5,17 +5,14 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime
 from time import monotonic
 from typing import Any
-from zoneinfo import ZoneInfo
 
-from argo_alpine.domain import Reading, UnavailableSource
-from argo_alpine.sessions import NEW_YORK
+from argo_alpine.domain import Reading, UnavailableSource, exchange_date
 from argo_alpine.votes import NEEDS, checked_values
 from services.argo.ports import Harvest, Meter
 from services.argo.sources.parse import Unreadable, decimal, mapping, price, text
 from services.argo.sources.web import Failure, Web, brought, wording
 from services.argo.tape import expiry, last_close
 
-ZONE = ZoneInfo(NEW_YORK)
 DAILY = "TIME_SERIES_DAILY"
 CLOSES = {"interval": "daily", "series_type": "close"}
 # value -> what to ask for
@@ -176,7 +173,7 @@ class AlphaVantage:
         self.meter.use(self.name, at.date(), 1, 0.0)
         said = self.web.get("/query", {**question, "symbol": symbol, "apikey": self.key})
         self.check(said, asked, symbol, at)
-        day = self.over.astimezone(ZONE).date()
+        day = exchange_date(self.over)
         return self.web.understood(asked, lambda: value_in(said, symbol, name, day))
 
     def check(self, said: Any, asked: str, symbol: str, at: datetime) -> None:

@@ -7,10 +7,8 @@ from functools import partial
 from itertools import pairwise
 from time import monotonic
 from typing import Any
-from zoneinfo import ZoneInfo
 
-from argo_alpine.domain import Bar, Quote, UnavailableSource
-from argo_alpine.sessions import NEW_YORK
+from argo_alpine.domain import Bar, Quote, UnavailableSource, exchange_date
 from services.argo.ports import Harvest, Meter
 from services.argo.sources.parse import (
     Unreadable,
@@ -30,7 +28,6 @@ QUOTES_EVERY = timedelta(seconds=4)  # market time
 FIRST_WAIT, LONGEST_WAIT = 5.0, 300.0  # real seconds until a missing bar is asked for again
 PAGE, MOST_PAGES = 50_000, 20
 GOOD = ("OK", "DELAYED")  # delayed trades carry their own, older, time
-ZONE = ZoneInfo(NEW_YORK)
 
 
 @dataclass(slots=True)
@@ -103,7 +100,7 @@ class Massive:
     def is_bar_due(self, symbol: str, at: datetime) -> bool:
         """Whether a bar is missing, and asking again makes sense."""
         seen, over = self.progress[symbol], last_close(at - self.settle)
-        if seen.last is not None and seen.last >= day_of(over):
+        if seen.last is not None and seen.last >= exchange_date(over):
             return False
         return seen.asked != over or self.monotonic() >= seen.again
 
@@ -126,9 +123,13 @@ class Massive:
         seen.asked, seen.again = over, self.monotonic() + seen.wait
         seen.wait = min(2 * seen.wait, LONGEST_WAIT)
         first = seen.last + timedelta(days=1) if seen.last else self.epoch
-        bars = self.pages(symbol, first, day_of(over), at) if first <= day_of(over) else []
+        bars = (
+            self.pages(symbol, first, exchange_date(over), at)
+            if first <= exchange_date(over)
+            else []
+        )
         if bars:
-            seen.last = day_of(bars[-1].at)
+            seen.last = exchange_date(bars[-1].at)
         return bars
 
     def pages(self, symbol: str, first: date, last: date, at: datetime) -> list[Bar]:
@@ -175,11 +176,11 @@ class Page:
         if page.get("resultsCount", len(found)) != len(found):
             raise Unreadable(f"{self.symbol}: {page['resultsCount']!r:.20} announced, {len(found)}")
         made = [self.bar(mapping(row, f"{self.symbol}: a row of results")) for row in found]
-        return [bar for bar in made if day_of(bar.at) <= self.last]  # later ones still form
+        return [bar for bar in made if exchange_date(bar.at) <= self.last]  # later ones still form
 
     def bar(self, row: Any) -> Bar:
         """One row, stamped at the close of its session."""
-        day = day_of(moment(row.get("t"), f"{self.symbol}: t"))
+        day = exchange_date(moment(row.get("t"), f"{self.symbol}: t"))
         if day < self.first:
             raise Unreadable(f"{self.symbol}: asked from {self.first}, got a bar of {day}")
         name = f"{self.symbol} on {day}: "
@@ -220,8 +221,3 @@ def quote_in(symbol: str, trade: Any, at: datetime) -> Quote:
     name = f"{symbol}: lastTrade"
     seen = not_ahead(moment(trade.get("t"), f"{name}.t"), at, f"{name}.t")
     return Quote(symbol, seen, price(trade.get("p"), f"{name}.p"))
-
-
-def day_of(at: datetime) -> date:
-    """The exchange's date."""
-    return at.astimezone(ZONE).date()
