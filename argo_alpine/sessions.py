@@ -74,13 +74,14 @@ def instant(
     "An instant as people have it."
     return EPOCH + timedelta(microseconds=int(at))
 
-
-def day_number(day: date) -> int:  # since 1970
-    "A date as arrays have it, also one that is written out. *Raises* `InvalidTime` for none."
-    known = np.datetime64(day, "D")
-    if np.isnat(known):
-        raise InvalidTime(f"a date is needed, was {day}")
-    return int(known.astype(np.int64))
+# %% ../nbs/01_sessions.ipynb #f3d7fde6
+def day_number(day: date | str) -> int:  # since 1970
+    "A date as arrays have it. *Raises* `InvalidTime` for what is none."
+    with suppress(TypeError, ValueError):  # a text that is no date, an instant that is none
+        own = day.date() if isinstance(day, datetime) else day
+        if isinstance(own, date | str | np.datetime64) and not np.isnat(np.datetime64(own, "D")):
+            return int(np.datetime64(own, "D").astype(np.int64))
+    raise InvalidTime(f"a date is needed, such as 2024-03-01, was {day!r}")
 
 
 def date_of(number: int) -> date:  # days since 1970
