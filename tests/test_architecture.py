@@ -3,6 +3,8 @@
 import ast
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -171,3 +173,10 @@ def test_being_told_the_time_and_a_seed_is_fine():
         "rng = np.random.default_rng(7)\n"
     )
     assert not moods(told)
+
+
+@pytest.mark.parametrize(("module", "is_light"), [("engine", True), ("bars", False)])
+def test_what_decides_loads_no_frames(module, is_light):
+    """Whoever needs a policy only should not wait for pandas; bars, which do, are the control."""
+    code = f"import sys, argo_alpine.{module}; sys.exit('pandas' in sys.modules)"
+    assert (subprocess.run([sys.executable, "-c", code], check=False).returncode == 0) == is_light
