@@ -216,6 +216,11 @@ def test_the_error_is_the_textbook_formula(ratio, n, skew, room):
     )
 
 
+def test_moments_that_no_sample_has_get_no_interval():
+    with pytest.raises(InvalidData, match="no sample has skew"):
+        metrics.sharpe_interval(series.Moments(5, 0.1, 1.0, 0.0, 0.5, 0.1), 252)
+
+
 def test_nineteen_in_twenty_sharpe_intervals_hold_the_truth():
     "Skewed returns with a true ratio of 0.5 each, where the normal formula would be too wide."
     draws = np.random.default_rng(5).gamma(4.0, 1.0, (2000, 250)) - 3.0  # mean 1, sd 2, skew 1
