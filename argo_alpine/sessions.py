@@ -79,8 +79,9 @@ def day_number(day: date | str) -> int:  # since 1970
     "A date as arrays have it. *Raises* `InvalidTime` for what is none."
     with suppress(TypeError, ValueError):  # a text that is no date, an instant that is none
         own = day.date() if isinstance(day, datetime) else day
-        if isinstance(own, date | str | np.datetime64) and not np.isnat(np.datetime64(own, "D")):
-            return int(np.datetime64(own, "D").astype(np.int64))
+        known = own if isinstance(own, date | str | np.datetime64) else "NaT"
+        if not np.isnat(counted := np.datetime64(known, "D")):
+            return int(counted.astype(np.int64))
     raise InvalidTime(f"a date is needed, such as 2024-03-01, was {day!r}")
 
 

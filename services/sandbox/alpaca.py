@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Protocol
 from fastapi import APIRouter, Body, Query
 from starlette.responses import Response
 
-from argo_alpine.domain import NEW_YORK, Session
+from argo_alpine.domain import NEW_YORK, Session, exchange_date
 from argo_alpine.sessions import session_at, sessions
 from services.common.clock import Clock, SystemClock
 from services.sandbox import alpaca_data, alpaca_stream, exchange_views
@@ -261,7 +261,7 @@ def market_routes(world: World, routes: APIRouter) -> None:
     @routes.get("/calendar")
     async def days(start: str | None = None, end: str | None = None) -> Response:
         """Trading days of a period; a year to either side when not said."""
-        today = world.at.astimezone(NEW_YORK).date()
+        today = exchange_date(world.at)
         first = day(start, "start", today - timedelta(days=365))
         last = day(end, "end", today + timedelta(days=365))
         return answer(calendar(first, last))

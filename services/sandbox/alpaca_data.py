@@ -10,7 +10,7 @@ from fastapi import APIRouter, Query
 from fastapi.routing import APIRoute
 from starlette.responses import Response
 
-from argo_alpine.domain import NEW_YORK
+from argo_alpine.domain import NEW_YORK, exchange_date
 from services.sandbox.alpaca_door import moment
 from services.sandbox.exchange import Exchange
 from services.sandbox.exchange_values import Tick, bad_request, stamp
@@ -81,7 +81,7 @@ def today(world: World, symbol: str) -> Json | None:
     seen = world.seen(symbol)
     if not seen:
         return None
-    midnight = datetime.combine(world.at.astimezone(NEW_YORK), time(), NEW_YORK)
+    midnight = datetime.combine(exchange_date(world.at), time(), NEW_YORK)
     ohlc = {"o": seen[0], "h": max(seen), "l": min(seen), "c": seen[-1], "v": 0}
     return {"t": stamp(midnight), **ohlc, **NOT_RECORDED}
 

@@ -123,11 +123,8 @@ class Massive:
         seen.asked, seen.again = over, self.monotonic() + seen.wait
         seen.wait = min(2 * seen.wait, LONGEST_WAIT)
         first = seen.last + timedelta(days=1) if seen.last else self.epoch
-        bars = (
-            self.pages(symbol, first, exchange_date(over), at)
-            if first <= exchange_date(over)
-            else []
-        )
+        last = exchange_date(over)
+        bars = self.pages(symbol, first, last, at) if first <= last else []
         if bars:
             seen.last = exchange_date(bars[-1].at)
         return bars
