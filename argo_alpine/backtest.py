@@ -21,7 +21,7 @@ from .engine import Policy
 from .handover import Progress
 from .hearing import log_votes, walked
 from .inputs import directions, first_bar, in_order, market_of
-from .opinions import finished, opinions, weighed
+from .opinions import all_cast, finished, opinions
 from .reader import Opinions, prices_of, recorded
 from .results import Backtest
 
@@ -44,7 +44,7 @@ class Ready(Value):
     def hearing(
         self, policy: Policy, keep_votes: bool = False, threads: int = 2
     ) -> tuple[Opinions, Progress]:
-        "The same, while the sources may still be speaking."
+        "`opinions`, perhaps still being formed, and how far they have come."
         prices = prices_of(self.bars, self.market.ratios)
         said = recorded(self.bars, self.readings, policy)
         return opinions(prices, said, policy, self.first, keep_votes, threads)
@@ -99,7 +99,7 @@ class Prepared(Ready):
         (n, m), market = self.bars.close.shape, self.market._replace(atr=told.atr)
         run = blank_run(n, m, cash, len(market.actions), keep_log)
         run = walked(self.first, progress, is_given, told, market, run, rules)
-        told = weighed(told, self.first)
+        told = all_cast(told, self.first)
         if keep_log and not is_given:
             log_votes(self.first, told, run, rules)
         return Backtest(self.bars, self.first, policy, costs, cash, market, run, told)
@@ -134,6 +134,9 @@ def backtest(
     sizes: Floats | None = None,  # with them: percent of equity
     actions: Sequence[Action] = (),  # splits and dividends, on raw bars
 ) -> Backtest:
-    "What the policy would have done with these bars. *Raises* `InvalidBars`, `InvalidPolicy`."
+    """What the policy would have done with these bars.
+
+    *Raises* `InvalidBars`, `InvalidPolicy`, `UnavailableData`.
+    """
     ready = prepared(bars, readings, start, actions, targets, sizes)
     return ready.run(policy or DEFAULT, costs or DEFAULT_COSTS, cash, keep_log)

@@ -368,7 +368,10 @@ def load(
     last: date | None = None,  # included
     basis: str = "splits",  # or raw
 ) -> Bars:
-    "Samples, checked, adjusted for splits unless raw. *Raises* `UnavailableData`, `InvalidData`."
+    """Samples, checked, adjusted for splits unless raw.
+
+    *Raises* `UnavailableData`, `InvalidData`, `InvalidBars` for another basis.
+    """
     series = [sample(symbol, name) for symbol, name in sample_files(symbols).items()]
     if basis == "splits":
         known = sample_actions(symbols)

@@ -14,7 +14,7 @@ import numpy as np
 
 from .averages import ema, flow, rsi, true_range, wilder
 from .domain import Floats, Numbers, compiled
-from .indicators import RING, share_of, swing
+from .indicators import RING, flow_share, swing
 
 # %% ../nbs/12_blocks.ipynb #71e52ccf
 BLOCK = 512  # bars; their columns fit into the fastest memory
@@ -261,5 +261,5 @@ def seen_of(
 ) -> Seen:  # fmt: skip
     "One bar of a block, column by column."
     strength = rsi(gain, loss) if gain == gain else np.nan
-    share = share_of(money, volume) if money == money else np.nan
+    share = flow_share(money, volume) if money == money else np.nan
     return Seen(close, total / p.sma, average, strength, macd, atr, high, low, share)

@@ -106,7 +106,10 @@ def ballots(
     votes: Sequence[Vote],  # for one symbol, at most one per source
     policy: ConsensusPolicy,
 ) -> tuple[Ints, Ints, Ints]:  # weights, directions, confidences, as `pool` takes them
-    "Lay the votes out in the order of the weights; a source without a vote abstains."
+    """Lay the votes out in the order of the weights; a source without a vote abstains.
+
+    *Raises* `InvalidVote` for two votes of a source, or one without a weight.
+    """
     cast = {vote.source: vote for vote in votes}
     if len(cast) < len(votes):
         raise InvalidVote("a source voted twice")

@@ -48,10 +48,14 @@ class FillPolicy:
 def strain(
     quantity: float,
     atr: float,  # account currency; NaN: not known yet, and no strain
-    usual: float,  # a usual bar's volume, shares
+    usual: float,  # a usual bar's volume, shares; 0 (none known): the order counts as one whole bar
     costs: Numbers,  # a `FillPolicy`
 ) -> float:  # account currency per share
-    "How far the market gives way to an order. *Source*: the square-root law, Almgren et al. (2005)."
+    """How far the market gives way to an order.
+
+    *Source*: the square-root law as in Torre, BARRA Market Impact Model Handbook (1997);
+    Almgren et al., Direct Estimation of Equity Market Impact (2005), measure 0.6 for its 0.5.
+    """
     if not atr > 0:
         return 0.0
     share = abs(quantity) / usual if usual > 0 else 1.0

@@ -474,7 +474,7 @@ class Decision(Value):
     "What was decided at one moment, and why, and why not."
 
     at: datetime
-    portfolio: Portfolio  # after fills and marks, before the orders below
+    portfolio: Portfolio  # after fills, marks and the orders below, which are not filled yet
     why: Mapping[str, str]  # symbol -> reason
     consensus: Mapping[str, Consensus]
     signals: tuple[Signal, ...] = ()

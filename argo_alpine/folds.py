@@ -93,7 +93,10 @@ def folds(
 
 # %% ../nbs/33_folds.ipynb #4c53f06f
 def k_folds(n_bars: int, k: int, purge: int = 0, embargo: int = 0) -> tuple[Fold, ...]:
-    "k test blocks, each trained on all the rest. *Source*: López de Prado (2018), chapter 7."
+    """k test blocks, each trained on all the rest. *Raises* `InvalidPolicy`.
+
+    *Source*: López de Prado (2018), chapter 7.
+    """
     if not 2 <= k <= n_bars // 2:
         raise InvalidPolicy(f"k must lie between 2 and {n_bars // 2} for {n_bars} bars, was {k}")
     edges = [round(n_bars * i / k) for i in range(k + 1)]

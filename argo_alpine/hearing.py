@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from .ballots import elect_all, obstacles
 from .book import UNMARKED, Market, Marks, Rules, Run, bars_that_fit, roomier
 from .domain import Ints, compiled
+from .engine import HELD
 from .handover import LOOKS, Progress, announced
 from .loop import loop
 from .opinions import weigh_ahead
-from .quiet import HELD, note_calls
+from .quiet import note_calls
 from .reader import Opinions
 
 # %% ../nbs/30_hearing.ipynb #517174d8
@@ -43,7 +44,7 @@ def elect_on(
 
 @compiled
 def hear(first: int, last: int, told: Opinions, run: Run, rules: Rules) -> None:
-    "The same by these rules, of votes that may still have to be cast; and how often there is none."
+    "Cast open votes on some bars, elect by the rules, and count why nobody was elected."
     if told.scores.shape[1] > 0:
         weigh_ahead(first, last, told)
     count_elections(elect_on(first, last, rules.threshold, rules.quorum, told, run), run.whys)

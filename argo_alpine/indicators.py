@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['RING', 'READ', 'KEPT', 'STATE', 'RINGS', 'UNREAD', 'IndicatorPolicy', 'fresh', 'fold_trend', 'swing', 'fold_momentum',
-           'fold_range', 'share_of', 'fold_flow', 'fold', 'rescale_seen', 'rescale_kept', 'rescale']
+           'fold_range', 'flow_share', 'fold_flow', 'fold', 'rescale_seen', 'rescale_kept', 'rescale']
 
 # %% ../nbs/10_indicators.ipynb #e874862e
 from dataclasses import dataclass
@@ -116,7 +116,7 @@ def fold_range(state: Numbers, rings: Floats, high: float, low: float, periods: 
 
 # %% ../nbs/10_indicators.ipynb #f74358e5
 @compiled
-def share_of(money: float, volume: float) -> float:
+def flow_share(money: float, volume: float) -> float:
     "Money flow as a share of volume, -1 to 1; 0 where nothing was traded."
     share = min(max(money / volume, -1.0), 1.0)
     return share if volume > 0 else 0.0
@@ -139,7 +139,7 @@ def fold_flow(
     state.volume += volume - leaving
     state.traded += (volume > 0) - (leaving > 0)
     if state.bars + 1 >= periods.flow:
-        state.flow = share_of(state.money, state.volume if state.traded > 0 else 0.0)
+        state.flow = flow_share(state.money, state.volume if state.traded > 0 else 0.0)
 
 # %% ../nbs/10_indicators.ipynb #37bec0f4
 @compiled

@@ -11,6 +11,7 @@ __all__ = ['take', 'usual', 'enter', 'leave', 'act_on_all', 'pay_interest', 'set
 import numpy as np
 
 from argo_alpine.book import (
+    CLOSE,
     Market,
     Marks,
     Rules,
@@ -24,7 +25,7 @@ from argo_alpine.book import (
 from .consensus import belief
 from .costs import borrow, capped, fee, usual_volume
 from .domain import compiled
-from .engine import outcome
+from .engine import HELD, fate
 from argo_alpine.fills import (
     EARLIER,
     STOP,
@@ -47,7 +48,7 @@ from argo_alpine.queue import (
     whose,
     wish,
 )
-from .quiet import HELD, coast
+from .quiet import coast
 from .reader import Opinions
 
 # %% ../nbs/29_loop.ipynb #c42c25c2
@@ -78,7 +79,7 @@ def enter(
         atr, most = atr_before(t, s, market, run), usual(t, s, market, rules)
         price = entry_price(when, quoted, quantity, slot.limit, atr, most, rules.costs)
         slot.entered, charge = when, fee(quantity, price, rules.costs)
-        book_fill(t, s, quantity, quoted, price, 0, False, charge, run)
+        book_fill(t, s, quantity, quoted, price, CLOSE, False, charge, run)
 
 # %% ../nbs/29_loop.ipynb #01a7e2e5
 @compiled
@@ -186,7 +187,7 @@ def fill_orders(t: int, market: Market, run: Run, rules: Rules) -> None:
         if order == 0:
             continue
         if slot.quantity != 0:
-            leave(t, s, 0, first, False, market, run, rules)
+            leave(t, s, CLOSE, first, False, market, run, rules)
             continue
         when, quoted = entry_at(1 if order > 0 else -1, first, first, first, slot.limit)
         if when == UNFILLED:
@@ -269,7 +270,7 @@ def reflect_on(t: int, s: int, told: Opinions, market: Market, run: Run) -> None
     "What becomes of a consensus: one worth acting on becomes a wish."
     cell = t * len(run.slots) + s
     side = run.sides[cell]
-    why = outcome(side, 0, market.atr[t, s] > 0, run.slots[s].quantity)
+    why = fate(side, 0, market.atr[t, s] > 0, run.slots[s].quantity)
     run.whys[HELD] -= 1  # as which `hear` has counted it
     run.whys[why] += 1
     if why == 0:

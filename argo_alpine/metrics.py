@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['RATE_FLOOR', 'MONTHS', 'NO_TRADES', 'MAYBE', 'NAMES', 'PERCENT', 'BESIDE', 'SHORT', 'NO_RISK', 'NEVER', 'UNDEFINED',
-           'profit_factor', 'expectancy', 'shares', 'exposure', 'turnover', 'reading', 'Rate', 'wilson', 'win_rate',
-           'monthly', 'CurveSummary', 'dated', 'measure', 'Summary', 'page_by', 'page_of', 'summarise', 'told', 'said',
+           'profit_factor', 'expectancy', 'over_equity', 'exposure', 'turnover', 'reading', 'Rate', 'wilson',
+           'win_rate', 'monthly', 'CurveSummary', 'dated', 'measure', 'Summary', 'page_by', 'summarise', 'told', 'said',
            'lines', 'page', 'summary', 'as_json', 'cagr', 'calmar', 'drawdowns', 'longest_wait', 'max_drawdown',
            'probabilistic_sharpe', 'returns', 'sharpe', 'sharpe_error', 'sharpe_interval', 'sortino', 'tail_ratio',
            'total_return', 'volatility']
@@ -24,18 +24,18 @@ from argo_alpine.curves import (  # noqa: F401  whoever looks for a metric finds
     bars_a_year,
     cagr,
     calmar,
+    check_per_year,
+    check_times,
     curve,
-    days,
     drawdowns,
+    finite,
     longest_wait,
     max_drawdown,
     mean,
+    normal_width,
     probabilistic_sharpe,
-    quantile,
     ratio,
     returns,
-    root,
-    sample,
     sharpe,
     sharpe_error,
     sharpe_interval,
@@ -51,11 +51,11 @@ from argo_alpine.page import (
     SAID,
     WHEN,
     Z,
+    gains_and_losses,
     one_way,
     page_row,
     per_trade,
     rate_of,
-    tally,
     wilson_of,
 )
 from .records import plain
@@ -85,17 +85,17 @@ _all_ = [
 # %% ../nbs/33_metrics.ipynb #7d35b45c
 def profit_factor(pnl: Floats) -> float:  # (n_trades,) account currency, after fees
     "Sum of gains / sum of losses; NaN when nothing was lost. Of returns: Omega at threshold zero."
-    return ratio(*tally(sample("pnl", pnl))[:2], 0.0)
+    return ratio(*gains_and_losses(finite("pnl", pnl))[:2], 0.0)
 
 
 def expectancy(pnl: Floats) -> float:  # account currency per trade
     "Mean profit of a trade, after fees; NaN without trades."
-    gained, lost, _ = tally(sample("pnl", pnl))
+    gained, lost, _ = gains_and_losses(finite("pnl", pnl))
     return per_trade(gained, lost, len(pnl))
 
 # %% ../nbs/33_metrics.ipynb #f81d3b9c
 @compiled(makes_arrays=True)
-def shares(amounts: Floats, equity: Floats) -> float:
+def over_equity(amounts: Floats, equity: Floats) -> float:
     "The sum of amounts over equity."
     sums = np.zeros(LANES)
     for start in range(0, len(amounts), LANES):
@@ -118,8 +118,8 @@ def turnover(
     "One-way: half of bought plus sold, over equity; its mean per point * per_year."
     series = curve(equity)
     told = amounts("traded", traded, len(series))
-    root(per_year)  # it refuses a year without returns
-    return one_way(shares(told, series), len(series), float(per_year))
+    check_per_year(per_year)
+    return one_way(over_equity(told, series), len(series), float(per_year))
 
 # %% ../nbs/33_metrics.ipynb #7832af82
 RATE_FLOOR = 30  # observations; fewer do not make a rate
@@ -153,16 +153,20 @@ class Rate(Value):
 
 # %% ../nbs/33_metrics.ipynb #28a19cf4
 def wilson(wins: int, n: int, level: float = 0.95) -> tuple[float, float]:  # low, high, 0..1
-    "Score interval of a share, no continuity correction; NaN for n = 0. *Source*: Wilson (1927)."
+    """Score interval of a share, no continuity correction; NaN for n = 0.
+
+    *Raises* `InvalidData` unless wins are among n, `InvalidPolicy` for a level that is none.
+    *Source*: Wilson (1927).
+    """
     if not (0 <= wins <= n and float(wins).is_integer() and float(n).is_integer()):
         raise InvalidData(f"wins must lie between 0 and n, both whole, was {wins} of {n}")
-    return wilson_of(int(wins), int(n), quantile(level))
+    return wilson_of(int(wins), int(n), normal_width(level))
 
 
 def win_rate(pnl: Floats) -> Rate:
     "Share of trades with a profit above zero, after fees; breaking even is not a win."
-    p = sample("pnl", pnl)
-    share, low, high = rate_of(tally(p)[2], len(p), Z)
+    p = finite("pnl", pnl)
+    share, low, high = rate_of(gains_and_losses(p)[2], len(p), Z)
     return Rate(share, len(p), low, high)
 
 # %% ../nbs/33_metrics.ipynb #3b7245a5
@@ -175,7 +179,7 @@ def monthly(equity: Floats, at: Ints) -> pd.DataFrame:
     A month runs from the last point before it to its last point. NaN: no point but the first.
     """
     series = curve(equity)
-    days(at, series)
+    check_times(at, len(series))
     when = pd.DatetimeIndex(np.asarray(at[1:]).astype("M8[us]"))
 
     def growth(*keys: Any) -> "pd.Series[float]":
@@ -234,7 +238,7 @@ def measure(
     per_year: float,
 ) -> CurveSummary:
     "Everything that follows from the curve alone."
-    days(at, equity)
+    check_times(at, len(equity))
     row = page_row(equity, at, equity, NO_TRADES, 0.0, 0.0, per_year)  # as if all were held
     return CurveSummary(*dated(row)[: len(CURVE)])
 
@@ -258,19 +262,6 @@ def page_by(row: Numbers) -> Summary:  # a PAGE
     "A row as a page."
     return Summary(*dated(row))
 
-
-def page_of(
-    equity: Floats,  # (n_points,)
-    at: Ints,  # (n_points,) microseconds UTC, ascending
-    pnl: Floats,  # (n_trades,) account currency, after fees
-    fees: float,  # account currency, all of them
-    gross: Floats,  # (n_points,) absolute holdings, account currency
-    per_year: float,
-    turned: float,  # sum of bought plus sold over equity; NaN: turnover is not defined
-) -> Summary:
-    "`summarise` for times that are known to ascend, as those of bars are."
-    return page_by(page_row(equity, at, gross, pnl, fees, turned, per_year))
-
 # %% ../nbs/33_metrics.ipynb #95b3c8e3
 def summarise(
     equity: Floats,  # (n_points,)
@@ -281,12 +272,12 @@ def summarise(
     per_year: float,  # returns in a year, from the calendar
     traded: Floats | None = None,  # (n_points,) bought plus sold; None: turnover is not defined
 ) -> Summary:
-    "The whole page."
-    days(at, equity)
-    paid, turned = float(sample("fees", fees).sum()), math.nan
+    "The whole page. *Raises* `InvalidData`, `InvalidTime`, `InvalidPolicy`."
+    check_times(at, len(equity))
+    paid, turned = float(finite("fees", fees).sum()), math.nan
     if traded is not None:
-        turned = shares(amounts("traded", traded, len(equity)), curve(equity))
-    return page_of(equity, at, pnl, paid, gross, per_year, turned)
+        turned = over_equity(amounts("traded", traded, len(equity)), curve(equity))
+    return page_by(page_row(equity, at, gross, pnl, paid, turned, per_year))
 
 # %% ../nbs/33_metrics.ipynb #c4f512f0
 NAMES = {
@@ -355,7 +346,7 @@ def summary(run: "Backtest") -> Summary:
     at, equity, fees = run.bars.at, run.equity, run.paid["fees"]
     per_year = run.bars.once("bars a year", lambda: bars_a_year(run.bars.days))
     try:
-        return page_of(equity, at, run.pnl, fees, run.gross, per_year, run.turned)
+        return page_by(page_row(equity, at, run.gross, run.pnl, fees, run.turned, per_year))
     except InvalidData:
         if len(ruin := np.flatnonzero(equity <= 0)) == 0:
             raise

@@ -153,7 +153,7 @@ def on_cluster(address: str) -> Iterator[Runner]:
 def running(
     workers: int = 1, cluster: str | None = None, ledger: Ledger | None = None
 ) -> Iterator[Runner]:
-    "Threads here or a cluster there, counted if there is a ledger."
+    "Threads here or a cluster there, counted if there is a ledger. *Raises* as `on_cluster`."
     if workers < 1:
         raise InvalidPolicy(f"workers must be at least 1, was {workers}")
     if cluster is None:
@@ -297,7 +297,7 @@ def sweep(
     ledger: Ledger | None = None,  # none: trials are not counted
     tick: Tick | None = None,
 ) -> Sweep:
-    "Every point of a grid, over the same bars. *Raises* `InvalidPolicy`."
+    "Every point of a grid, over the same bars. *Raises* `InvalidPolicy`, `InvalidBars`."
     points, aim = grid.points, objective or Objective()
     candidates = [with_fields(base or Candidate(), point) for point in points]
     with running(workers, cluster, ledger) as run:

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['NO_TIME', 'WHEN', 'CURVE', 'SAID', 'WHOLE', 'PAGE', 'Z', 'Money', 'write_ratios', 'instant_of', 'write_course',
-           'tally', 'per_trade', 'one_way', 'wilson_of', 'rate_of', 'write_trades', 'write_page', 'add_tails',
-           'page_row']
+           'gains_and_losses', 'per_trade', 'one_way', 'wilson_of', 'rate_of', 'write_trades', 'write_page',
+           'add_tails', 'page_row']
 
 # %% ../nbs/32_page.ipynb #70a6e004
 import math
@@ -17,19 +17,19 @@ from argo_alpine.curves import (
     DAY,
     Falls,
     amounts,
+    as_floats,
     chance_above,
-    column,
+    check_per_year,
     curve,
     deviation,
     falls,
-    first_flaw,
+    finite,
+    first_bad,
     growth,
     mertens,
+    normal_width,
     per_loss,
-    quantile,
     ratio,
-    root,
-    sample,
     shape_of,
     sharpe_around,
     tail_shape,
@@ -53,7 +53,7 @@ WHOLE = {*WHEN, "n", "trades", "flawed", "kept"}
 PAGE = np.dtype([(name, "i8" if name in WHOLE else "f8") for name in (*SAID, "flawed", "kept")])
 
 # %% ../nbs/32_page.ipynb #70a6e011
-Z = quantile(0.95)
+Z = normal_width(0.95)
 
 
 @compiled
@@ -89,7 +89,7 @@ Money: TypeAlias = tuple[float, float, int]  # gained, lost, how many won
 
 
 @compiled
-def tally(pnl: Floats) -> Money:
+def gains_and_losses(pnl: Floats) -> Money:
     "What was gained, what was lost (both above zero), and how many gained."
     gained, lost, wins = 0.0, 0.0, 0
     for p in pnl:
@@ -151,10 +151,10 @@ def write_page(
 ) -> None:
     "All that is said of a curve and its trades."
     is_sound, row.kept, around, exposed = survey(equity, gross, room)
-    row.flawed = len(equity) < 2 or not is_sound or first_flaw(pnl, -np.inf) >= 0
+    row.flawed = len(equity) < 2 or not is_sound or first_bad(pnl, -np.inf) >= 0
     write_ratios(row, Moments(*around), per_year)
     write_course(row, equity, at, falls(equity, at))
-    write_trades(row, len(pnl), tally(pnl))
+    write_trades(row, len(pnl), gains_and_losses(pnl))
     row.exposure, row.tail_ratio = exposed / len(equity), np.nan
     row.fees, row.turnover = fees, one_way(turned, len(equity), per_year)
 
@@ -173,18 +173,18 @@ def page_row(
     turned: float,  # sum of bought plus sold over equity
     per_year: float,
 ) -> Numbers:  # a PAGE
-    "The row of a run. *Raises* `InvalidData` as `curve`, `amounts` and `sample` do; `InvalidTime`."
-    series, p = column("equity", equity), column("pnl", pnl)
+    "The row of a run. *Raises* `InvalidData` as `curve`, `amounts` and `finite` do; `InvalidTime`."
+    series, p = as_floats("equity", equity), as_floats("pnl", pnl)
     if len(series) < 2:
         curve(series)
     if len(at) != len(series):
         raise InvalidTime(f"{len(series)} points need as many times, was {len(at)}")
-    held, room = column("gross", gross, len(series)), np.empty(len(series) - 1)
+    held, room = as_floats("gross", gross, len(series)), np.empty(len(series) - 1)
     row = np.zeros(1, PAGE)[0]
-    root(per_year)  # it refuses a year without returns
+    check_per_year(per_year)
     rest = float(fees), float(turned), float(per_year), room
     write_page(row, series, np.ascontiguousarray(at, np.int64), held, p, *rest)
     if row["flawed"]:
-        curve(series), amounts("gross", held), sample("pnl", p)  # they say which
+        curve(series), amounts("gross", held), finite("pnl", p)  # they say which
     add_tails(row, room)
     return row

@@ -17,7 +17,7 @@ from plotly.graph_objects import Bar, Figure, Heatmap, Scatter, Waterfall
 from plotly.graph_objs.layout import Template
 from plotly.subplots import make_subplots
 
-from .curves import drawdowns, sample
+from .curves import drawdowns, finite
 from .domain import Floats
 from .metrics import RATE_FLOOR, Summary, reading
 
@@ -70,11 +70,11 @@ def equity_and_drawdown(
     benchmark: Floats | None = None,  # (n_points,) account currency, buy and hold
 ) -> Figure:
     "Money above, distance from the last high below. *Raises* `InvalidData` for other lengths."
-    equity = sample("equity", equity, len(times))
+    equity = finite("equity", equity, len(times))
     fig = make_subplots(rows=2, shared_xaxes=True, row_heights=[0.68, 0.32], vertical_spacing=0.06)
     fig.add_trace(line(times, equity, "Strategy", BLUE), row=1, col=1)
     if benchmark is not None:
-        held = sample("benchmark", benchmark, len(times))
+        held = finite("benchmark", benchmark, len(times))
         fig.add_trace(line(times, held, HELD, GREY), row=1, col=1)
         fig.update_yaxes(type="log", row=1)  # or the taller curve would flatten the other
     under = line(times, drawdowns(equity) * 100.0, "Drawdown", ORANGE, " %")

@@ -119,7 +119,7 @@ def remaining(working: Mapping[str, Order], fill: Fill) -> Mapping[str, Order]:
 
 
 def booked(portfolio: Portfolio, fill: Fill) -> tuple[Portfolio, Trade | None]:
-    "The portfolio after a fill, and the trade it closed, if any."
+    "The portfolio after a fill, and the trade it closed, if any. *Raises* `InvalidFill`."
     before, trade = portfolio.positions.get(fill.symbol), None
     if before is None or before.quantity * fill.quantity > 0:
         after: Position | None = opened(fill, before)

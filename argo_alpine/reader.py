@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['NO_ROWS', 'Prices', 'Opinions', 'prices_of', 'recorded', 'Desk', 'blank_desk', 'blank_opinions', 'Reader', 'reader',
-           'hush_missing', 'tally', 'weigh_cells', 'note_cells', 'opine_block', 'score_odd', 'opine_row', 'opine']
+           'hush_missing', 'count_votes', 'weigh_cells', 'note_cells', 'opine_block', 'score_odd', 'opine_row', 'opine']
 
 # %% ../nbs/26_reader.ipynb #1871dce3
 from collections.abc import Sequence
@@ -198,7 +198,7 @@ def hush_missing(t: int, r: Reader) -> int:
 
 # %% ../nbs/26_reader.ipynb #08e18941
 @compiled
-def tally(n: int, cast: tuple[int, int], is_told: bool, desk: Desk, voted: Ints) -> None:
+def count_votes(n: int, cast: tuple[int, int], is_told: bool, desk: Desk, voted: Ints) -> None:
     "Count the votes of n cells, source by source."
     for k in range(2, len(desk.sides) if is_told else 2):
         for i in range(n):
@@ -230,7 +230,7 @@ def note_cells(first: int, last: int, cast: tuple[int, int], t: int, n: int, r: 
         directions, confidences = out.directions[first:last], out.confidences[first:last]
         keep_votes(desk.sides, desk.sures, directions, confidences)
     if t >= out.start:
-        tally(last - first, cast, len(r.said) > 0, desk, out.voted)
+        count_votes(last - first, cast, len(r.said) > 0, desk, out.voted)
         out.voted[len(desk.sides)] += n
 
 # %% ../nbs/26_reader.ipynb #934fe27e

@@ -18,7 +18,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from .bars import Bars, column, sliced
-from .book import LEGS, SPLIT, Market, Run
+from .book import CLOSE, LEGS, SPLIT, Market, Run
 from .costs import FillPolicy
 from .domain import Floats, Ints, UnavailableData, Value, compiled
 from .engine import WHY, Policy
@@ -69,11 +69,11 @@ def clock(at: Ints) -> pd.DatetimeIndex:
 
 
 def fills_frame(test: Ran) -> pd.DataFrame:
-    "Every fill as a table, by the close of its bar."
+    "Every fill as a table; `bar` is the close of the bar that filled it."
     done = test.run.fills[: int(test.run.book["fills"][0])]
     return pd.DataFrame(
         {
-            "at": clock(test.market.at[done["bar"]]),
+            "bar": clock(test.market.at[done["bar"]]),
             "symbol": [test.whole.symbols[s] for s in done["symbol"]],
             "why": [LEGS[leg] for leg in done["leg"]],
             **{name: done[name] for name in ("quantity", "price", "fee")},
@@ -85,7 +85,7 @@ def trades_frame(test: Ran) -> pd.DataFrame:
     "Closed round trips as a table; what happens within a bar is stamped at its close."
     done, market = test.run.trades[: int(test.run.book["trades"][0])], test.market
     value = np.abs(done["quantity"] * done["entry"])  # nothing, where a sale brought nothing
-    within, at_open = done["entered"] == WITHIN, np.isin(done["leg"], (0, SPLIT))
+    within, at_open = done["entered"] == WITHIN, np.isin(done["leg"], (CLOSE, SPLIT))
     opened = np.where(within, market.at[done["opened"]], market.opened[done["opened"]])
     closed = np.where(at_open, market.opened[done["closed"]], market.at[done["closed"]])
     return pd.DataFrame(

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['REASONS', 'LATCHED', 'MODE', 'CLOSED', 'SYMBOL', 'PRICE', 'ACCOUNT', 'DUPLICATE', 'RATE', 'POWER', 'DAILY_LOSS',
-           'DRAWDOWN', 'HELD', 'GROUP', 'EXPOSURE', 'COLLAR', 'GAPPED', 'RiskPolicy', 'Snapshot', 'state_reasons',
-           'power_room', 'exposure_room', 'money_reasons', 'is_drawn_down', 'watch', 'price_reasons', 'refusals',
-           'room', 'reasons_of', 'assess']
+           'DRAWDOWN', 'HELD', 'GROUP', 'EXPOSURE', 'COLLAR', 'GAPPED', 'ACTIVE', 'HALTED', 'RiskPolicy', 'Snapshot',
+           'state_reasons', 'power_room', 'exposure_room', 'money_reasons', 'is_drawn_down', 'watch', 'price_reasons',
+           'refusals', 'room', 'reasons_of', 'assess']
 
 # %% ../nbs/22_risk.ipynb #13ba6cbc
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .domain import Budget, InvalidPolicy, Numbers, Refusal, Value, compiled
+from .domain import Budget, InvalidPolicy, Mode, Numbers, Refusal, Value, compiled
 from .knobs import check_kinds, check_range, numbers
 
 # %% ../nbs/22_risk.ipynb #4a457ff6
@@ -137,6 +137,9 @@ def is_drawn_down(equity: float, peak: float, limits: Numbers) -> bool:
     return not 100.0 * equity > peak * (100.0 - limits.drawdown_pct)
 
 # %% ../nbs/22_risk.ipynb #0322902d
+ACTIVE, HALTED = int(Mode.ACTIVE), int(Mode.HALTED)
+
+
 @compiled
 def watch(
     mode: int,  # a `Mode`
@@ -146,9 +149,9 @@ def watch(
     limits: Numbers,
 ) -> tuple[int, float]:  # mode and peak from now on
     "Halt a book that has drawn down; let it go on when its time is over."
-    if mode == 2 and 0 < limits.rearm_after <= days:
-        return 0, equity
-    return (2 if is_drawn_down(equity, peak, limits) else mode), peak
+    if mode == HALTED and 0 < limits.rearm_after <= days:
+        return ACTIVE, equity
+    return (HALTED if is_drawn_down(equity, peak, limits) else mode), peak
 
 # %% ../nbs/22_risk.ipynb #95f3eac3
 @compiled

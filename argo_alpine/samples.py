@@ -46,7 +46,7 @@ def sample_files(
 def checked(
     path: Path,  # a file with SHA256SUMS beside it
 ) -> bytes:
-    "A file's content. *Raises* `InvalidData` unless it is what SHA256SUMS says."
+    "A file's content, as SHA256SUMS has it. *Raises* `InvalidData`, `UnavailableData`."
     sums = path.parent / "SHA256SUMS"
     for needed in (sums, path):
         if not needed.is_file():

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['LANES', 'Powers', 'Plain', 'TAIL', 'FEW', 'SAMPLE', 'HALVINGS', 'SPARE', 'DEEP', 'Surveyed', 'in_all', 'Moments',
-           'powers', 'plus', 'add_powers', 'corrected', 'plain', 'plain_moments', 'moments', 'between', 'tails',
+           'powers', 'plus', 'add_powers', 'corrected', 'plain', 'plain_moments', 'moments', 'at_place', 'tails',
            'change', 'bound', 'bounds', 'keep', 'holds', 'bounds_of', 'Pass', 'begin', 'read_rows', 'is_sound',
            'read_piece', 'survey']
 
@@ -108,7 +108,7 @@ def moments(returns: Floats) -> Moments:  # NaN of nothing
 TAIL = 0.05  # share of the returns
 
 
-def between(some: Floats, place: float) -> float:
+def at_place(some: Floats, place: float) -> float:
     "What stands at a place in order, from 0, on the line to the next; `some` are rearranged."
     i = int(place)
     some.partition(i)  # what is less stands before it then, and what is more behind
@@ -123,7 +123,7 @@ def tails(kept: Floats, n: int) -> tuple[float, float]:
         return math.nan, math.nan
     hidden, low = n - len(kept), TAIL * (n - 1)  # hidden in the middle
     high, first = (1.0 - TAIL) * (n - 1) - hidden, int(low)
-    return between(kept, low), between(kept[first:], high - first)
+    return at_place(kept, low), at_place(kept[first:], high - first)
 
 # %% ../nbs/30_series.ipynb #d2b7903f
 FEW = 5_000  # returns; so few are not thinned out

@@ -45,7 +45,7 @@ START, END = "1990-01-01", "2035-12-31"  # fixed: a default end would follow the
 def calendar(
     exchange: str = "XNYS",  # ISO 10383 code
 ) -> "ExchangeCalendar":
-    "The calendar of an exchange, built once. *Source*: NYSE, via exchange-calendars."
+    "The calendar of an exchange. *Raises* `UnavailableData`. *Source*: NYSE, exchange-calendars."
     from exchange_calendars import errors, get_calendar  # slow to import: only who asks pays
 
     try:

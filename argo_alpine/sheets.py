@@ -26,7 +26,7 @@ from argo_alpine.book import (
     groups_of,
     majority_of,
 )
-from .curves import root
+from .curves import check_per_year
 from .domain import Floats, Ints, InvalidData, Numbers, compiled
 from .hearing import elect_on
 from .knobs import all_numbers
@@ -167,7 +167,7 @@ def run_sheet(
     "What each candidate comes to."
     ready, cash, per_year = stage.ready, stage.course.cash, float(stage.course.per_year)
     check_cash(cash)
-    root(per_year)  # it refuses a year without returns
+    check_per_year(per_year)
     check_told(ready, False, told)
     check_room(stage, len(candidates), room)
     sheet, n = sheet_of(ready.bars.symbols, candidates), len(candidates)

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['PARTS', 'coalition_gains', 'Credit', 'credit_of', 'sources_of', 'phases', 'weather', 'index_of', 'volatility_of',
-           'needed', 'groups_of', 'SignalQuality', 'ended', 'why_empty', 'bins_with_overlap', 'signal_quality',
+           'needed', 'by_group', 'SignalQuality', 'ended', 'why_empty', 'bins_with_overlap', 'signal_quality',
            'bracket_figures', 'excess', 'assessed', 'quality_table', 'figures']
 
 # %% ../nbs/32_signal_quality.ipynb #9c204f7a
@@ -48,6 +48,7 @@ from argo_alpine.scores import (
     WIDE,
     Calibration,
     Share,
+    as_text,
     crowding,
     framed,
     long_run,
@@ -55,7 +56,6 @@ from argo_alpine.scores import (
     quality_of,
     shapley,
     share_of,
-    spoken,
 )
 from .votes import SOURCES
 
@@ -105,7 +105,7 @@ def credit_of(
     lag: int,  # bars over which neighbouring gains overlap
     quorum: float | None = None,  # percent of the weight; None: the policy's
 ) -> Credit:
-    "The exact Shapley values of the sources."
+    "The exact Shapley values of the sources. *Raises* `UnavailableData` without a log."
     if run.log is None:
         raise UnavailableData("this run kept no log: call backtest with keep_log=True")
     consensus, names = run.policy.consensus, [*SOURCES]
@@ -128,7 +128,10 @@ def credit_of(
 
 # %% ../nbs/32_signal_quality.ipynb #1a11a122
 def sources_of(run: Backtest, lag: int) -> pd.DataFrame:
-    "By source: asked, voted, coverage, beside, agreed, agreement and its interval."
+    """By source: asked, voted, coverage, beside, agreed, agreement and its interval.
+
+    *Raises* `UnavailableData` without a log.
+    """
     if run.log is None:
         raise UnavailableData("this run kept no log: call backtest with keep_log=True")
     asked, side, rows = run.log["why"] >= 0, run.log["side"], []
@@ -206,7 +209,7 @@ def needed(done: NDArray[np.void]) -> float:
     return won - net / float((done["gain"] + done["risk"]).mean())
 
 
-def groups_of(
+def by_group(
     done: NDArray[np.void], prices: Paths, symbols: Sequence[str], lag: int
 ) -> pd.DataFrame:
     "Hit rate and net return by side, weather and symbol; those with an outcome only."
@@ -365,7 +368,7 @@ def assessed(
         curve=horizon_curve(labels, prices, horizon, first),
         sources=sources_of(run, lag).join(credit.sources),
         coalitions=credit.coalitions,
-        groups=groups_of(done, prices, run.bars.symbols, lag),
+        groups=by_group(done, prices, run.bars.symbols, lag),
         why_empty=why_empty(labels, horizon),
     )
 
@@ -375,19 +378,19 @@ PARTS = ("brier", "miscalibration", "discrimination", "uncertainty")
 
 def quality_table(q: SignalQuality) -> str:
     "The answer in nine lines and the bins, for the end of a notebook cell."
-    score = [spoken(getattr(q.calibration, name), digits=4) for name in PARTS]
-    got, any_day = ("{} [{}, {}] bps".format(*map(spoken, x)) for x in (q.net, q.always_long))
+    score = [as_text(getattr(q.calibration, name), digits=4) for name in PARTS]
+    got, any_day = ("{} [{}, {}] bps".format(*map(as_text, x)) for x in (q.net, q.always_long))
     rows = {
         "signals": f"{len(q.labels):,} in {q.asked:,} bars of {', '.join(q.symbols)}; hypothetical",
         "period": f"{' to '.join(q.period)}, judged over {q.horizon} bars",
         "outcomes": ", ".join(f"{n:,} {name}" for name, n in q.outcomes.items())
         + f"; {q.ambiguous} ambiguous",
         "target first": q.hit_rate.text,
-        "break-even": spoken(100 * q.break_even, " %"),
+        "break-even": as_text(100 * q.break_even, " %"),
         "got a signal, after costs": "not defined" if math.isnan(q.net[0]) else got,
         "got by a long on every bar": "not defined" if math.isnan(q.always_long[0]) else any_day,
         "Brier": "{} = {} \N{MINUS SIGN} {} + {}".format(*score),
-        "AUC": spoken(q.calibration.auc, digits=3),
+        "AUC": as_text(q.calibration.auc, digits=3),
         **({"nothing to judge": q.why_empty} if q.why_empty else {}),
     }
     body = "".join(f"<tr><th>{shown(k)}</th><td>{shown(v)}</td></tr>" for k, v in rows.items())

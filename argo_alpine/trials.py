@@ -64,7 +64,7 @@ def locked(path: Path) -> Iterator[BinaryIO]:
 
 
 def whole_lines(file: BinaryIO, path: Path, start: int) -> list[str]:
-    "The lines after `start`; one that a crash cut short is dropped, loudly."
+    "The lines after `start`; one that a crash cut short goes, loudly. *Raises* `InvalidJournal`."
     if os.fstat(file.fileno()).st_size < start:
         raise InvalidJournal(f"{path} has become shorter: restore the file from a backup")
     file.seek(start)

@@ -96,7 +96,7 @@ def said_quality(q: "SignalQuality") -> None:
 def show_quality(q: "SignalQuality") -> None:
     """A judgement for people."""
     from argo_alpine.metrics import reading
-    from argo_alpine.scores import spoken
+    from argo_alpine.scores import as_text
 
     print(verdict(q))
     counts = ", ".join(f"{n:,} {name}" for name, n in q.outcomes.items())
@@ -114,7 +114,7 @@ def show_quality(q: "SignalQuality") -> None:
     table = []
     for name, row in q.sources.iterrows():
         agreed = reading(row["agreement"], row["agreement_low"], row["agreement_high"], pct=True)
-        adds, *edges = (spoken(row[n], digits=0) for n in ("adds", "low", "high"))
+        adds, *edges = (as_text(row[n], digits=0) for n in ("adds", "low", "high"))
         spoke = percent(row["coverage"])
         table.append((str(name), spoke, agreed, f"{row['beside']:,.0f}", adds, " to ".join(edges)))
     heads = ("source", "voted", "agreed [95 %]", "n", "adds [bps]", "95 %")

@@ -130,7 +130,7 @@ def test_a_strategy_that_peeks_is_noticed():
     assert not np.array_equal(equity(bars)[:30], equity(upto(bars, 30)))
 
 
-def test_a_price_in_other_units_changes_nothing_but_whole_shares():
+def test_a_price_in_other_units_changes_no_side_and_hardly_a_confidence():
     bars = load(["AAPL"], date(2004, 1, 1), date(2006, 12, 31))
     halved = replace(
         bars, open=bars.open / 2, high=bars.high / 2, low=bars.low / 2, close=bars.close / 2,
@@ -138,6 +138,8 @@ def test_a_price_in_other_units_changes_nothing_but_whole_shares():
     )  # fmt: skip
     whole, half = (backtest(b, keep_log=True) for b in (bars, halved))
     assert np.array_equal(whole.log["side"], half.log["side"])
+    apart = np.abs(whole.log["confidence"].astype(int) - half.log["confidence"])
+    assert apart.max() <= 2  # hundredths of a percent: a vendor's indicators have four decimals
 
 
 def test_two_runs_share_nothing():
@@ -145,6 +147,9 @@ def test_two_runs_share_nothing():
     first, second = backtest(bars), backtest(bars)
     assert np.array_equal(first.equity, second.equity)
     assert first.trades.equals(second.trades)
+    mine, yours = ([array for array in run.run if array.size] for run in (first, second))
+    assert len(mine) > 10
+    assert not any(np.shares_memory(a, b) for a in mine for b in yours)
 
 
 def test_symbols_in_another_order_are_the_same_run():
@@ -184,7 +189,7 @@ def test_what_an_entry_could_not_have_is_counted_once():
     targets = np.where(np.arange(40) < 20, np.nan, (-1.0) ** np.arange(40))[:, None]
     given = {"targets": targets, "sizes": np.full(targets.shape, 50.0)}
     run = backtest(bars, UNLIMITED, replace(FREE, volume_pct=0.05), keep_log=True, **given)
-    entered = run.fills.groupby("at")["quantity"].last()
+    entered = run.fills.groupby("bar")["quantity"].last()
     ordered = pd.Series(run.log["ordered"][:, 0], run.bars.times)
     short = (ordered[ordered != 0].abs() - entered.reindex(ordered.index).abs().fillna(0)).dropna()
     assert run.unfilled == short.sum() > 0

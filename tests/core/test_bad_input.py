@@ -325,7 +325,7 @@ def test_an_account_that_is_wiped_out_trades_no_more_and_has_no_ratios():
     targets[2], targets[8:] = -1.0, 1.0
     run = backtest(bars, UNLIMITED, FREE, targets=targets, sizes=np.full(targets.shape, 100.0))
     assert run.equity.min() < 0
-    assert len(run.fills[run.fills["at"] > bars.times[6]]) <= 1  # the closing of the short
+    assert len(run.fills[run.fills["bar"] > bars.times[6]]) <= 1  # the closing of the short
     with pytest.raises(InvalidData, match="wiped out"):
         summary(run)
     assert "hypothetical" in run._repr_html_()
@@ -361,7 +361,7 @@ def test_a_symbol_without_bars_leaves_its_neighbour_alone():
 def test_zero_trades_have_no_win_rate_and_no_profit_factor():
     found = summary(backtest(BARS, with_fields(Policy(), {"consensus.threshold": 100.0})))
     assert found.trades == 0
-    for name in ("sharpe", "profit_factor", "expectancy"):
+    for name in ("sharpe", "profit_factor", "expectancy", "win_rate"):
         assert np.isnan(getattr(found, name)), name
 
 

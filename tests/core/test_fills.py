@@ -211,7 +211,7 @@ def test_an_uneven_split_pays_out_what_is_no_whole_share():
     assert run.equity[-1] == 100_000.0
 
 
-# What is not right yet. Each is a market worked out by hand.
+# Mistakes that were made once. Each is a market worked out by hand.
 
 
 @pytest.mark.parametrize("sign", [1.0, -1.0])

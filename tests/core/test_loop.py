@@ -15,7 +15,7 @@ from argo_alpine.costs import FillPolicy
 from argo_alpine.engine import Policy
 from argo_alpine.hearing import hear, log_votes
 from argo_alpine.loop import loop
-from argo_alpine.quiet import STRETCH
+from argo_alpine.quiet import RANGE_BARS
 from argo_alpine.risk import RiskPolicy
 from argo_alpine.sizing import SizingPolicy
 from tests.test_parity import QUICK, a_market, some_actions
@@ -82,7 +82,7 @@ def test_a_stretch_is_its_bars_one_by_one(seed, step, limits, keep_log):
     stop, target = (0.7, 1.0) if seed > 1 else (6.0, 12.0)
     legs = SizingPolicy(stop_pct=stop, target_pct=target)
     policy = Policy(consensus=LENIENT, sizing=legs, risk=LIMITS[limits])
-    steps = (1, N, STRETCH + 1, WORD + 1)
+    steps = (1, N, RANGE_BARS + 1, WORD + 1)
     one_by_one, *others = (contents(ran(bars, policy, k, keep_log=keep_log)) for k in steps)
     assert all(other == one_by_one for other in others)
 
@@ -124,7 +124,7 @@ def test_a_rise_is_no_drawdown():
 def test_a_range_that_is_too_narrow_is_noticed():
     """Positive control: a stretch that claims that its price stood still hides stops."""
     bars, policy = a_walk(0, MINUTE), Policy(consensus=LENIENT, sizing=SizingPolicy(stop_pct=1.0))
-    still = np.repeat(bars.close[::STRETCH], 2, axis=1)
+    still = np.repeat(bars.close[::RANGE_BARS], 2, axis=1)
     whole = contents(ran(bars, policy, 1))
     assert contents(ran(bars, policy, N)) == whole
     assert contents(ran(bars, policy, N, still)) != whole

@@ -585,7 +585,7 @@ def test_one_huge_return_in_the_sample_does_not_keep_all_the_others(huge):
 @given(long_curves(longest=700), st.integers(0, 2**32))
 def test_sums_over_equity_are_those_of_numpy(equity, seed):
     gross = np.random.default_rng(seed).uniform(0, 2, len(equity)) * equity
-    assert metrics.shares(gross, equity) == pytest.approx((gross / equity).sum())
+    assert metrics.over_equity(gross, equity) == pytest.approx((gross / equity).sum())
 
 
 @pytest.mark.parametrize("place", [0, 1, 63, 64, 65, 128, 199])

@@ -33,25 +33,25 @@ from argo_alpine.labels import (
     STOPPED,
     VOID,
     Paths,
+    atrs_of,
+    ending_of,
     forward,
     label_all,
     labels_of,
-    leave,
     paths_of,
-    ranges,
 )
 from argo_alpine.scores import (
     FLOOR,
     crowding,
+    hits_by_confidence,
     mean_of,
     pool_neighbours,
     quality_of,
     score_intervals,
     shapley,
     share_of,
-    tally,
 )
-from argo_alpine.signal_quality import coalition_gains, credit_of, groups_of, phases, weather
+from argo_alpine.signal_quality import by_group, coalition_gains, credit_of, phases, weather
 from argo_alpine.signal_quality import (
     signal_quality as judge,
 )
@@ -233,7 +233,7 @@ def test_net_is_what_the_engine_paid_for_one_trade():
 def test_multiples_of_the_atr_are_those_the_engine_folds():
     bars = a_market(7, gaps=0.1)
     policy = Policy()
-    made = ranges(bars.high, bars.low, bars.close, policy.indicators.atr)
+    made = atrs_of(bars.high, bars.low, bars.close, policy.indicators.atr)
     states, rings = fresh(2)
     for t in range(len(bars)):
         for s in range(2):
@@ -257,8 +257,8 @@ def test_a_mirrored_market_mirrors_the_outcome_of_the_opposite_signal(moves):
     rows = 100 + np.array(moves)
     ohlc = (rows[:, :1], rows.max(1, keepdims=True), rows.min(1, keepdims=True), rows[:, 3:])
     prices = Paths(DAY * np.arange(len(rows)), *(np.ascontiguousarray(x) for x in ohlc))
-    told = leave(0, 0, 1, (97.0, 105.0), 5, prices, math.nan, numbers(FREE))
-    mirror = leave(0, 0, -1, (103.0, 95.0), 5, mirrored(prices), math.nan, numbers(FREE))
+    told = ending_of(0, 0, 1, (97.0, 105.0), 5, prices, math.nan, numbers(FREE))
+    mirror = ending_of(0, 0, -1, (103.0, 95.0), 5, mirrored(prices), math.nan, numbers(FREE))
     assert (told[0], told[1], told[4]) == (mirror[0], mirror[1], mirror[4])
     np.testing.assert_equal(told[2], 200 - mirror[2])
 
@@ -268,7 +268,7 @@ def one_bar_later(open, high, low, close, legs=(97.0, 105.0)):
     prices = Paths(
         DAY * np.arange(2), *(np.ascontiguousarray(rows[:, i : i + 1]) for i in range(4))
     )
-    return leave(0, 0, 1, legs, 1, prices, math.nan, numbers(FREE))
+    return ending_of(0, 0, 1, legs, 1, prices, math.nan, numbers(FREE))
 
 
 def test_a_bar_that_touches_both_legs_is_a_stop_and_counted():
@@ -374,7 +374,7 @@ def test_the_order_of_the_signals_changes_no_digit(history, random):
 @given(histories)
 def test_pooling_neighbours_is_isotonic_regression(history):
     confidences, hits = arrays(history)
-    first, n, right = pool_neighbours(tally(confidences, hits)[0])
+    first, n, right = pool_neighbours(hits_by_confidence(confidences, hits)[0])
     fitted = IsotonicRegression().fit_transform(confidences, hits.astype(float))
     ours = (right / n)[np.searchsorted(first, confidences, "right") - 1]
     np.testing.assert_allclose(ours, fitted, atol=1e-12)
@@ -385,7 +385,7 @@ def test_pooling_neighbours_is_isotonic_regression(history):
 @given(histories)
 def test_the_parts_of_the_score_add_up_exactly(history):
     confidences, hits = arrays(history)
-    _, n, right = pool_neighbours(tally(confidences, hits)[0])
+    _, n, right = pool_neighbours(hits_by_confidence(confidences, hits)[0])
     total = len(history)
     score = sum((Fraction(int(c), 10_000) - int(h)) ** 2 for c, h in history) / total
     best = sum(Fraction(int(r) * int(m - r), int(m)) for m, r in zip(n, right, strict=True)) / total
@@ -712,26 +712,27 @@ def test_a_run_without_a_log_is_refused():
         labels_of(backtest(bars), bars, 5)
 
 
+def test_entries_at_a_limit_are_refused_not_judged_as_if_at_the_market():
+    limit = replace(EAGER, sizing=replace(EAGER.sizing, is_limit=True))
+    with pytest.raises(InvalidPolicy, match=r"set sizing\.is_limit to False"):
+        judge(a_market(0), limit)
+
+
 def test_what_it_shows_is_safe_and_names_no_rate_of_few():
     quality = judge(a_market(18, 70, ("<b>AAA",)), EAGER)
     assert "<b>AAA" not in quality._repr_html_()
     assert quality.hit_rate.n < FLOOR and "too few to say" in quality._repr_html_()
 
 
-def test_no_figure_of_the_package_is_beyond_its_imports():
-    "Only smaller numbers: not even for the interval that `metrics` has too."
-    assert "metrics" not in vars(signal_quality)
-
-
-def test_labels_take_as_long_as_there_are_signals():
-    "One pass: labelling again is the same to the bit, from rows that were filled with rubbish."
+def test_labels_written_over_rubbish_are_the_same():
+    "Labelling again is the same to the bit, from rows that were filled with rubbish."
     bars = a_market(19)
     labels = labelled(bars)
     again = np.frombuffer(b"\xff" * labels.nbytes, LABEL).copy()
     for name in ("bar", "symbol", "side", "confidence"):
         again[name] = labels[name]
     prices, costs = paths_of(bars, bars.symbols), numbers(FillPolicy())
-    atrs = ranges(prices.high, prices.low, prices.close, 20)
+    atrs = atrs_of(prices.high, prices.low, prices.close, 20)
     label_all(again, atrs, 8, prices, numbers(EAGER.sizing), costs)
     for name in WORDS:
         np.testing.assert_equal(again[name], labels[name])
@@ -741,7 +742,7 @@ def test_a_group_of_few_has_a_count_and_no_rate():
     bars = a_market(20, 60)
     labels = labelled(bars)
     done = labels[np.isin(labels["outcome"], [HIT, STOPPED, EXPIRED])][: FLOOR - 1]
-    table = groups_of(done, paths_of(bars, bars.symbols), bars.symbols, 16)
+    table = by_group(done, paths_of(bars, bars.symbols), bars.symbols, 16)
     assert table[["share", "net"]].isna().all(axis=None) and table["n"].max() < FLOOR
 
 
@@ -755,7 +756,7 @@ def test_an_expired_signal_leaves_at_its_close_and_pays_for_it():
     )
     dear = numbers(replace(FREE, slippage_bps=100.0))
     legs = (np.nan, np.nan)
-    told = {side: leave(0, 0, side, legs, 1, prices, math.nan, dear) for side in (1, -1)}
+    told = {side: ending_of(0, 0, side, legs, 1, prices, math.nan, dear) for side in (1, -1)}
     assert all(t[0] == EXPIRED and t[2] == 101.0 for t in told.values())
     assert told[1][3] < 101.0 < told[-1][3]
 
