@@ -21,7 +21,7 @@ from .engine import Policy
 from .handover import Progress
 from .hearing import log_votes, walked
 from .inputs import directions, first_bar, in_order, market_of
-from .opinions import all_cast, finished, opinions
+from .opinions import all_cast, atrs_of, finished, opinions
 from .reader import Opinions, prices_of, recorded
 from .results import Backtest
 
@@ -75,6 +75,10 @@ def answered(
     if told is None and len(ready.market.targets) == 0:
         return ready.hearing(policy, keep_log)
     said = told or ready.opinions(policy, keep_log)
+    if len(ready.market.targets):  # nobody waits for the sources
+        bars, ratios = ready.bars, ready.market.ratios
+        ranges = atrs_of(bars.high, bars.low, bars.close, ratios, policy.indicators.atr)
+        said = said._replace(atr=ranges)
     return said, Progress(np.array([len(ready.bars)]))
 
 # %% ../nbs/31_backtest.ipynb #bab7d863

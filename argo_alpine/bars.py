@@ -31,10 +31,10 @@ from argo_alpine.domain import (
 )
 from .samples import read, sample_files
 from argo_alpine.sessions import (
+    bar_days,
     closes,
     date_of,
     day_number,
-    exchange_days,
     hours,
     instant,
     openings,
@@ -186,7 +186,7 @@ class Bars(Value):
     @property
     def days(self) -> Ints:
         "The exchange date of each bar, (n_bars,) days since 1970."
-        return self.once("days", lambda: exchange_days(self.at))
+        return self.once("days", lambda: bar_days(self.at))
 
     @property
     def skipped(self) -> tuple[date, ...]:

@@ -88,13 +88,13 @@ def fee(quantity: float, price: float, costs: Numbers) -> float:
 
 @compiled
 def interest(days: float, costs: Numbers) -> float:
-    "What is paid over so many calendar days for a borrowed share, as a share of its price."
+    "What is paid over so many days of 24 hours for a borrowed share, as a share of its price."
     return float(costs.borrow_pct / 100.0 * days / 365.0)
 
 
 @compiled
 def borrow(quantity: float, price: float, days: float, costs: Numbers) -> float:
-    "Interest on a short over so many calendar days; longs borrow nothing."
+    "Interest on a short over so many days of 24 hours; longs borrow nothing."
     return float(-quantity * price * interest(days, costs) if quantity < 0 else 0.0)
 
 # %% ../nbs/25_costs.ipynb #16290971
@@ -136,4 +136,6 @@ def capped(
     if costs.volume_pct <= 0:
         return quantity
     left = whole(max(volume * costs.volume_pct / 100.0 - used, 0.0), costs.part)
+    if left > 0 and abs(quantity) < left + costs.part / 2.0:  # no dust of a part is left behind
+        return quantity
     return float(min(max(quantity, -left), left))

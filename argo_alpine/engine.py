@@ -44,8 +44,8 @@ from argo_alpine.orders import (
 )
 from .portfolio import booked, marked
 from .records import digest
-from .risk import RiskPolicy, assess, watch
-from .sizing import SizingPolicy, bracket, dearest, entry_limit, shares, size_pct
+from .risk import RiskPolicy, assess, dearest, watch
+from .sizing import SizingPolicy, bracket, entry_limit, shares, size_pct
 from .votes import SOURCES, VotePolicy, heard
 
 # %% ../nbs/24_engine.ipynb #ab640adb

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .domain import Ints, InvalidPolicy, Value
-from .sessions import exchange_days
+from .sessions import bar_days
 from .stretches import Span
 
 # %% ../nbs/33_folds.ipynb #b1e4fdf2
@@ -71,7 +71,7 @@ def folds(
     origin: int = 0,  # the first bar that may be trained on
 ) -> tuple[Fold, ...]:
     "The folds of a walk, in order. *Raises* `InvalidPolicy` when the bars do not reach one."
-    days, (n, gap) = exchange_days(at), (len(at), windows.train + windows.purge)
+    days, (n, gap) = bar_days(at), (len(at), windows.train + windows.purge)
     if n - origin < gap + 2:
         raise InvalidPolicy(
             f"windows: {windows.train} bars of training, {windows.purge} of purge and 2 of test "

@@ -25,7 +25,7 @@ from argo_alpine.book import (
 from .consensus import belief
 from .costs import borrow, capped, fee, usual_volume
 from .domain import compiled
-from .engine import HELD, fate
+from .engine import HELD, NO_PRICE, SIGNAL, fate
 from argo_alpine.fills import (
     EARLIER,
     STOP,
@@ -50,6 +50,8 @@ from argo_alpine.queue import (
 )
 from .quiet import coast
 from .reader import Opinions
+from .risk import dearest
+from .sizing import needs_atr
 
 # %% ../nbs/29_loop.ipynb #c42c25c2
 @compiled
@@ -155,7 +157,7 @@ def grant(t: int, turn: int, order: float, market: Market, run: Run, rules: Rule
     line_up(turn, run)
     note_order(t, turn, 0, order, run)
     run.book[0].entries += 1
-    return float(order * market.open[t, whose(turn)])
+    return float(order * dearest(seen.price, seen.limit))
 
 # %% ../nbs/29_loop.ipynb #40b2d002
 @compiled
@@ -273,20 +275,23 @@ def reflect_on(t: int, s: int, told: Opinions, market: Market, run: Run) -> None
     why = fate(side, 0, market.atr[t, s] > 0, run.slots[s].quantity)
     run.whys[HELD] -= 1  # as which `hear` has counted it
     run.whys[why] += 1
-    if why == 0:
+    if why == SIGNAL:
         wish(s, side, belief(told.pooled[cell], told.spoken[cell]), run)
     if len(run.log) > 0:
         run.log[t, s].why = why
 
 # %% ../nbs/29_loop.ipynb #7c98a169
 @compiled
-def obey(t: int, s: int, market: Market, run: Run) -> None:
-    "Take a given direction for a wish; 0 closes what is held."
+def obey(t: int, s: int, market: Market, run: Run, rules: Rules) -> None:
+    "Take a given direction for a wish; 0 closes what is held. No wish without the ATR it needs."
     quantity, target = run.slots[s].quantity, market.targets[t, s]
     if target == 0 and quantity != 0:  # a wish for nothing on the other side
         wish(s, -1 if quantity > 0 else 1, 10_000, run)
     elif target != 0 and target == target and not target * quantity > 0:
-        wish(s, 1 if target > 0 else -1, 10_000, run)
+        if not market.atr[t, s] > 0 and needs_atr(rules.sizing):
+            run.whys[NO_PRICE] += 1  # its stop would be a guess
+        else:
+            wish(s, 1 if target > 0 else -1, 10_000, run)
 
 # %% ../nbs/29_loop.ipynb #68c2f0d7
 @compiled
@@ -312,7 +317,7 @@ def close_bar(t: int, now: Marks, told: Opinions, market: Market, run: Run, rule
     run.book[0].waiting = run.book[0].against = 0  # a wish lives for one bar
     for i in range(with_opinion(t, market, run)):
         if len(market.targets) > 0:
-            obey(t, run.waiting[i], market, run)
+            obey(t, run.waiting[i], market, run, rules)
         else:
             reflect_on(t, run.waiting[i], told, market, run)
     return now

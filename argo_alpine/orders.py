@@ -18,7 +18,7 @@ from typing import Any, TypeAlias
 from .domain import Account, Direction, Moment, Order, Portfolio, Signal
 from .portfolio import exposures, holdings
 from .records import canonical, digest
-from .risk import RiskPolicy, Snapshot
+from .risk import RiskPolicy, Snapshot, dearest
 
 # %% ../nbs/23_orders.ipynb #02085a74
 def signal_id(version: str, symbol: str, close: datetime, side: Direction) -> str:
@@ -91,7 +91,10 @@ def of_account(moment: Moment, book: Portfolio, orders: Sequence[Order]) -> Seen
     # a holding without a quote counts at what was paid for it
     paid = {symbol: position.price for symbol, position in book.positions.items()}
     gross, net = exposures(*holdings(book, {**paid, **prices}))
-    values = [o.quantity * prices.get(o.symbol, o.signal.entry) for o in entries_of(book, orders)]
+    values = [
+        o.quantity * dearest(prices.get(o.symbol, o.signal.entry), o.signal.limit)
+        for o in entries_of(book, orders)
+    ]
     fresh, minute = sum(o.leg == "entry" for o in orders), moment.at - timedelta(minutes=1)
     spent = sum(abs(value) for value in values[:fresh])  # the rest the broker has reserved
     marks = ("equity", "opening", "peak", "mode", "latched")
@@ -120,9 +123,9 @@ def of_wish(signal: Signal, moment: Moment) -> Seen:
 
 # %% ../nbs/23_orders.ipynb #7325cc7b
 def in_group(symbol: str, held: set[str], groups: Mapping[str, str]) -> int:
-    "How many symbols of its correlation group are held or being entered; 0 without a group."
+    "How many symbols of its correlation group are held or being entered; -1 without a group."
     group = groups.get(symbol)
-    return sum(groups.get(other) == group for other in held) if group is not None else 0
+    return sum(groups.get(other) == group for other in held) if group is not None else -1
 
 # %% ../nbs/23_orders.ipynb #869c3017
 def snapshot(

@@ -19,7 +19,7 @@ from plotly.subplots import make_subplots
 
 from .curves import drawdowns, finite
 from .domain import Floats
-from .metrics import RATE_FLOOR, Summary, reading
+from .metrics import RATE_FLOOR, Summary, is_short, reading, told
 
 # %% ../nbs/38_plots.ipynb #5ba6fc35
 BLUE, ORANGE, GREEN, PURPLE, GREY = "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#8c8c8c"
@@ -262,6 +262,10 @@ def evidence(summary: Summary, benchmark: float) -> str:  # total return of buy 
     "What the numbers allow us to do."
     if summary.trades < RATE_FLOOR:
         return "too few trades to judge"
+    if is_short(summary):
+        return "too short a time to judge"
+    if summary.sharpe_high < 0:
+        return "it lost, and more than luck explains"
     if not summary.sharpe_low > 0:
         return "nothing here that luck could not explain"
     if not summary.total_return > benchmark:
@@ -276,9 +280,11 @@ def verdict(
     "The sober sentence above the pictures."
     gained, held = reading(summary.total_return, pct=True), reading(benchmark, pct=True)
     order = "more" if summary.total_return > benchmark else "no more"
-    ratio = reading(summary.sharpe, summary.sharpe_low, summary.sharpe_high)
-    count = f"{summary.trades} trade" + "s" * (summary.trades != 1)
+    count = f"{summary.trades:,} trade" + "s" * (summary.trades != 1)
+    done = (
+        f"{count} returned" if summary.trades else "No trade was closed, and the account returned"
+    )
     return (
-        f"{count} returned {gained}, {order} than the {held} of buying and holding "
-        f"the same symbols; Sharpe ratio {ratio}: {evidence(summary, benchmark)}."
+        f"{done} {gained}, {order} than the {held} of buying and holding the same symbols. "
+        f"Sharpe ratio {told(summary)['sharpe']}. In short: {evidence(summary, benchmark)}."
     )

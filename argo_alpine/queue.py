@@ -17,8 +17,8 @@ from .costs import buying_power
 from .domain import compiled
 from .machine import first_bit
 from .portfolio import exposures
-from .risk import REASONS, refusals, room
-from .sizing import bracket, dearest, entry_limit, shares, size_pct
+from .risk import REASONS, dearest, refusals, room
+from .sizing import bracket, entry_limit, shares, size_pct
 
 # %% ../nbs/28_queue.ipynb #65e4bdf7
 LAST = 1 << 62  # behind everybody
@@ -94,15 +94,15 @@ def at_rest(
     for i in range(run.book[0].queued if run.book[0].resting > 0 else 0):
         s = whose(run.queue[i])
         if run.slots[s].rest != 0:
-            value = run.slots[s].rest * market.open[t, s]
+            value = run.slots[s].rest * dearest(market.open[t, s], run.slots[s].limit)
             spent, tilt, reserved = spent + abs(value), tilt + value, reserved + abs(value)
     return spent, tilt, reserved
 
 
 @compiled
 def in_group(s: int, run: Run, rules: Rules) -> int:
-    "How many symbols of its correlation group are held or being entered; 0 without a group."
-    count, group = 0, rules.groups[s]
+    "How many symbols of its correlation group are held or being entered; -1 without a group."
+    count, group = (0 if rules.groups[s] >= 0 else -1), rules.groups[s]
     if group >= 0:
         for i in range(run.book[0].held):
             count += rules.groups[run.held[i]] == group

@@ -145,15 +145,17 @@ def coverage_frame(test: Ran) -> pd.DataFrame:
 
 # %% ../nbs/30_results.ipynb #45755821
 def decisions_frame(test: "Backtest", symbol: str) -> pd.DataFrame:
-    "What was decided about one symbol at every close, and why."
+    "What was decided about one symbol at every close, and why; `ordered` at the open of its bar."
     if test.log is None:
         raise UnavailableData("this run kept no log: call backtest with keep_log=True")
-    rows = test.log[:, column(test.bars, symbol)]
+    s = column(test.bars, symbol)
+    rows = test.log[:, s]
     votes = {
         source: rows["directions"][:, i] * rows["confidences"][:, i] / 100
         for i, source in enumerate(SOURCES)
     }
-    whys = [WHY[why] if why >= 0 else "no bar" for why in rows["why"]]
+    silent = np.where(np.isnan(test.bars.close[:, s]), "no bar", "given")
+    whys = [WHY[why] if why >= 0 else word for why, word in zip(rows["why"], silent, strict=True)]
     table = {**votes, "side": rows["side"], "confidence": rows["confidence"] / 100, "why": whys}
     return pd.DataFrame({**table, "ordered": rows["ordered"]}, index=test.bars.times)
 

@@ -6,7 +6,7 @@
 __all__ = ['REASONS', 'LATCHED', 'MODE', 'CLOSED', 'SYMBOL', 'PRICE', 'ACCOUNT', 'DUPLICATE', 'RATE', 'POWER', 'DAILY_LOSS',
            'DRAWDOWN', 'HELD', 'GROUP', 'EXPOSURE', 'COLLAR', 'GAPPED', 'ACTIVE', 'HALTED', 'RiskPolicy', 'Snapshot',
            'state_reasons', 'power_room', 'exposure_room', 'money_reasons', 'is_drawn_down', 'watch', 'price_reasons',
-           'refusals', 'room', 'reasons_of', 'assess']
+           'refusals', 'room', 'dearest', 'reasons_of', 'assess']
 
 # %% ../nbs/22_risk.ipynb #13ba6cbc
 from collections.abc import Mapping
@@ -31,7 +31,7 @@ class RiskPolicy:
     gross_pct: float = 100.0  # longs plus shorts, of equity
     net_pct: float = 100.0  # longs minus shorts, of equity
     collar_pct: float = 2.0  # a fresh price this far from the decision close
-    rearm_after: int = 0  # calendar days a drawdown halt lasts; 0: until resumed
+    rearm_after: int = 0  # days of 24 hours a drawdown halt lasts; 0: until resumed
     allowed: tuple[str, ...] = ()  # symbols that may be traded; none listed: all
     groups: Mapping[str, str] = field(default_factory=dict)  # symbol -> correlation group
 
@@ -158,7 +158,7 @@ def watch(
 def price_reasons(seen: Numbers, limits: Numbers) -> int:
     "Reasons that lie in the distance from the price that was decided on."
     reasons = 0
-    close, price = np.rint(seen.close * 10_000), np.rint(seen.price * 10_000)  # whole numbers
+    close, price = np.rint(seen.close * 1e8), np.rint(seen.price * 1e8)  # whole, and exact
     reasons |= 0 if 100 * abs(price - close) <= close * limits.collar_pct else COLLAR
     first = seen.price  # a limit that has to wait is filled at its own price
     if seen.side * (first - seen.limit) > 0:
@@ -178,6 +178,12 @@ def refusals(seen: Numbers, limits: Numbers) -> int:
 def room(seen: Numbers, limits: Numbers) -> float:
     "The most that may be committed, in account currency."
     return min(power_room(seen, limits), exposure_room(seen, limits))
+
+# %% ../nbs/22_risk.ipynb #97625453
+@compiled
+def dearest(price: float, limit: float) -> float:  # limit: NaN at the market
+    "The most that a share of an entry may commit."
+    return max(price, limit) if limit == limit else price
 
 # %% ../nbs/22_risk.ipynb #89c01e97
 def reasons_of(bits: int) -> tuple[str, ...]:

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['START', 'END', 'EPOCH', 'HOUR', 'calendar', 'microseconds', 'instant', 'day_number', 'date_of', 'ahead_of_utc',
-           'offsets', 'shifted_days', 'exchange_days', 'columns_of', 'hours_file', 'keep_hours', 'kept_hours',
-           'columns', 'hours', 'closes', 'bar_openings', 'openings', 'session_at', 'sessions']
+           'offsets', 'shifted_days', 'exchange_days', 'bar_days', 'columns_of', 'hours_file', 'keep_hours',
+           'kept_hours', 'columns', 'hours', 'closes', 'bar_openings', 'openings', 'session_at', 'sessions']
 
 # %% ../nbs/01_sessions.ipynb #de210a52
 import os
@@ -137,6 +137,13 @@ def exchange_days(
     days = np.empty(len(at), np.int64)
     shifted_days(at, *offsets(), days)
     return days
+
+# %% ../nbs/01_sessions.ipynb #97a87c55
+def bar_days(
+    at: Ints,  # (n_bars,) closes, microseconds since 1970, UTC
+) -> Ints:  # (n_bars,) days since 1970
+    "The exchange date of each bar. *Raises* `InvalidTime` beyond the calendar."
+    return exchange_days(at - (at > 0))
 
 # %% ../nbs/01_sessions.ipynb #6b191915
 def columns_of(known: "ExchangeCalendar") -> Ints:  # (4, n_sessions)

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SMALLEST_TICK', 'PERCENTS', 'FACTORS', 'DISTANCES', 'RANGES', 'SizingPolicy', 'size_pct', 'whole', 'shares',
-           'to_tick', 'in_ticks', 'quotable', 'bracket', 'entry_limit', 'dearest']
+           'to_tick', 'in_ticks', 'quotable', 'bracket', 'needs_atr', 'entry_limit']
 
 # %% ../nbs/23_sizing.ipynb #b10853c2
 from collections.abc import Mapping
@@ -133,6 +133,12 @@ def bracket(
     target = quotable(close + side * gain, knobs.tick) if gain > 0 else np.nan
     return stop, target
 
+
+@compiled
+def needs_atr(knobs: Numbers) -> bool:  # a `SizingPolicy`
+    "Whether stops or targets cannot be placed before the ATR is known."
+    return bool(knobs.stop_atrs > 0 or knobs.target_atrs > 0)
+
 # %% ../nbs/23_sizing.ipynb #6a993d09
 @compiled
 def entry_limit(
@@ -143,9 +149,3 @@ def entry_limit(
     "The worst price an entry may get."
     worst = close * (1.0 - side * knobs.limit_bps / 10_000.0)
     return quotable(worst, knobs.tick) if knobs.is_limit else np.nan
-
-
-@compiled
-def dearest(price: float, limit: float) -> float:
-    "The price an entry is sized with: a short that waits for a better price is larger by then."
-    return max(price, limit) if limit == limit else price

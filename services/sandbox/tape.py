@@ -7,7 +7,7 @@ import pandas as pd
 
 from argo_alpine.bars import COLUMNS, Bars
 from argo_alpine.domain import NEW_YORK, Floats, Ints, InvalidBars, UnavailableData
-from argo_alpine.sessions import exchange_days, hours, instant
+from argo_alpine.sessions import bar_days, hours, instant
 
 TREND_DAYS = 10
 ATR_DAYS = 14
@@ -57,7 +57,7 @@ def one_series(bars: Bars, s: int) -> Series:
     """The bars of one column that are there."""
     there = ~np.isnan(bars.close[:, s])
     at = bars.at[there]
-    days = exchange_days(at)
+    days = bar_days(at)
     columns = (getattr(bars, name)[there, s] for name in COLUMNS)
     return Series(bars.symbols[s], at, midnights(days), days, *columns)
 
@@ -92,7 +92,7 @@ class Tape:
     def __init__(self, bars: Bars) -> None:
         self.bars = bars
         self.opens = session_opens(bars)  # (n_bars,) microseconds UTC
-        self.days = exchange_days(bars.at)  # (n_bars,) days since 1970
+        self.days = bars.days
         self.all = {name: one_series(bars, s) for s, name in enumerate(bars.symbols)}
 
     def until(

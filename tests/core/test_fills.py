@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from argo_alpine.backtest import backtest
 from argo_alpine.bars import Action, Bars
 from argo_alpine.costs import FillPolicy, borrow, capped, fee, market_price, strain, usual_volume
+from argo_alpine.engine import Policy
 from argo_alpine.fills import (
     AT_OPEN,
     EARLIER,
@@ -149,7 +150,8 @@ def market(*rows: str, volume: float = 1e6) -> Bars:
     """One symbol, a row a bar: open high low close."""
     o, h, lo, c = np.array([[float(x) for x in row.split()] for row in rows]).T[:, :, None]
     at = CLOSES.iloc[: len(rows)].dt.tz_localize(None).to_numpy().astype("datetime64[us]")
-    return Bars(("A",), at.astype(np.int64), o, h, lo, c, np.full(o.shape, volume), "raw")
+    volumes = np.where(np.isnan(o), np.nan, volume)
+    return Bars(("A",), at.astype(np.int64), o, h, lo, c, volumes, "raw")
 
 
 def obeyed(bars: Bars, targets: list[float], how: FillPolicy = FREE, size=50.0, actions=(), **legs):
@@ -332,3 +334,114 @@ def test_a_holding_entered_within_a_bar_is_stamped_as_its_trade_will_be():
     held = obeyed(replace(bars), [nan, 1, nan, nan], is_limit=True, limit_bps=50.0)
     left = obeyed(bars, [nan, 1, nan, nan], is_limit=True, limit_bps=50.0, stop_pct=5.0)
     assert held.holdings["opened"][0] == left.trades["opened"][0]
+
+
+def beside(bars: Bars, row: str = QUIET) -> Bars:
+    """The same days with a second symbol, on which nothing is wished."""
+    quiet = np.array([float(x) for x in row.split()])
+    columns = zip((bars.open, bars.high, bars.low, bars.close), quiet, strict=True)
+    both = [np.hstack([column, np.full_like(column, price)]) for column, price in columns]
+    return Bars(("A", "B"), bars.at, *both, np.full(both[0].shape, 1e6), "raw")
+
+
+def with_a_hole(last: str, actions: list[tuple[int, float, float]]):
+    """A hundred shares of A, which misses two days on which something happens to it."""
+    bars = beside(market(QUIET, QUIET, "nan nan nan nan", "nan nan nan nan", last))
+    wishes = np.full((5, 2), nan)
+    wishes[0, 0] = 1.0
+    days = [Action("A", bars.times[t].date(), ratio, paid) for t, ratio, paid in actions]
+    policy = replace(UNLIMITED, indicators=QUICK, sizing=SizingPolicy(stop_pct=0.0, target_pct=0.0))
+    return backtest(
+        bars, policy, FREE, targets=wishes, sizes=np.full((5, 2), 10.0), actions=days
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("is_reversed", [False, True])
+def test_what_happens_in_a_hole_happens_in_the_order_of_its_days(is_reversed):
+    """Doubled and then paid is paid on twice as many; paid and then halved on all there were."""
+    first, then = [(2, 2.0, 0.0), (3, 1.0, 1.0)], [(2, 1.0, 1.0), (3, 0.5, 0.0)]
+    order = slice(None, None, -1 if is_reversed else 1)
+    doubled = with_a_hole("50 51 49 50", first[order])
+    halved = with_a_hole("200 202 198 200", then[order])
+    assert (doubled.dividends, doubled.equity[-1]) == (200.0, 100_200.0)
+    assert (halved.dividends, halved.equity[-1]) == (100.0, 100_100.0)
+
+
+def test_a_fraction_between_two_splits_of_a_day_is_not_paid_out():
+    bars = market(*[QUIET] * 3)
+    day = bars.times[2].date()
+    both = [Action("A", day, 1 / 3), Action("A", day, 3.0)]
+    run = obeyed(bars, [1, nan, nan], size=10.0, actions=both)
+    assert len(run.fills) == 1 and run.equity[-1] == 100_000.0
+
+
+def test_no_dust_of_a_share_is_left_that_pays_a_fee():
+    bars = market(*[QUIET] * 6)
+    bars.volume[:, 0] = [9.0, 9.0, 1.0, 2.0, 9.0, 9.0]
+    how = replace(FREE, fee_minimum=2.5, part=0.1, volume_pct=10.0)
+    run = obeyed(bars, [1, 0, 0, 0, 0, nan], how, size=0.03)
+    assert len(run.fills) == 3 and run.holdings.empty
+    assert run.fills["quantity"].sum() == 0.0
+    assert run.equity[-1] == 100_000.0 - 3 * 2.5
+
+
+def test_given_directions_know_the_range_as_soon_as_it_is_warm():
+    slow = replace(UNLIMITED, sizing=SizingPolicy(stop_pct=0.0))  # its averages take fifty bars
+    bars = market(*[QUIET] * 60)
+    wishes = np.array([1.0, 0.0] * 30)[:, None]
+    how = replace(FREE, slippage_atrs=0.05)
+    run = backtest(bars, slow, how, targets=wishes, sizes=np.full((60, 1), 10.0))
+    strained = run.fills[run.fills["price"] != 100.0]
+    assert [*bars.times].index(strained["bar"].iloc[0]) == slow.indicators.atr + 1
+
+
+def test_a_position_whose_stop_is_not_known_yet_is_not_entered():
+    falling = market(QUIET, QUIET, "100 101 50 60")
+    run = obeyed(falling, [1, nan, nan], stop_atrs=2.0)
+    assert run.fills.empty
+    assert run.reasons[["reason", "count"]].to_numpy().tolist() == [["no_price", 1]]
+
+
+def test_a_short_that_waits_at_a_limit_is_counted_at_its_limit():
+    """Ninety at 110 are 9,900 of 10,000: a second short has to do with what is left."""
+    bars = beside(market(QUIET, "101 112 100 111"), "101 112 100 111")
+    bars.close[0], bars.open[0] = 100.0, 100.0
+    sizing = SizingPolicy(stop_pct=50.0, target_pct=50.0, is_limit=True, limit_bps=1_000.0)
+    policy = replace(UNLIMITED, indicators=QUICK, sizing=sizing)
+    given = {"targets": np.array([[-1.0, -1.0], [nan, nan]]), "sizes": np.full((2, 2), 100.0)}
+    run = backtest(bars, policy, FREE, cash=10_000.0, **given)
+    assert run.fills["quantity"].tolist() == [-90.0] and run.gross[-1] <= 10_000.0
+
+
+def test_the_collar_sees_a_jump_of_a_price_far_below_a_cent():
+    bars = market("0.0001 0.0001 0.0001 0.0001", "0.000149 0.00015 0.000149 0.000149", volume=1e9)
+    sizing = SizingPolicy(tick=1e-7, target_pct=90.0)
+    policy = Policy(indicators=QUICK, sizing=sizing)
+    given = {"targets": np.array([[1.0], [nan]]), "sizes": np.full((2, 1), 10.0)}
+    run = backtest(bars, policy, FREE, **given)
+    assert run.reasons["reason"].tolist() == ["collar"]
+
+
+def test_the_last_hour_before_midnight_belongs_to_the_day():
+    """A loss of Thursday keeps an entry away until Friday has begun, in New York."""
+    at = np.datetime64("2024-03-07T22:00", "us").astype(np.int64) + 3_600_000_000 * np.arange(12)
+    first = np.array([100.0, 100.0, 100.0, *[97.5] * 9])
+    rows = np.column_stack([first, np.full(12, 50.0)])
+    bars = Bars(
+        ("A", "B"), at, rows, rows * 1.001, rows * 0.999, rows, np.full((12, 2), 1e6), "raw"
+    )
+    targets = np.full((12, 2), nan)
+    targets[0, 0], targets[3:, 1] = 1.0, 1.0
+    limits = replace(UNLIMITED.risk, daily_loss_pct=1.0, drawdown_pct=100.0, collar_pct=100.0)
+    policy = replace(UNLIMITED, risk=limits, sizing=SizingPolicy(stop_pct=50.0, target_pct=50.0))
+    run = backtest(bars, policy, FREE, targets=targets, sizes=np.full((12, 2), 50.0))
+    entered = run.fills[run.fills["symbol"] == "B"]["bar"].iloc[0]
+    assert str(entered.tz_convert("America/New_York")) == "2024-03-08 01:00:00-05:00"
+
+
+@pytest.mark.parametrize("limit", [0, 1])
+def test_a_limit_for_groups_does_not_touch_who_is_in_none(limit):
+    risk = replace(UNLIMITED.risk, groups={"X": "tech"}, group_limit=limit)
+    policy = replace(UNLIMITED, risk=risk, indicators=QUICK, sizing=SizingPolicy(stop_pct=0.0))
+    given = {"targets": np.array([[1.0], [nan]]), "sizes": np.full((2, 1), 10.0)}
+    assert len(backtest(market(QUIET, QUIET), policy, FREE, **given).fills) == 1

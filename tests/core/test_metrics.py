@@ -21,7 +21,6 @@ from argo_alpine.domain import InvalidData, InvalidPolicy, InvalidTime
 from argo_alpine.engine import Policy
 from argo_alpine.page import page_row
 from argo_alpine.risk import RiskPolicy
-from argo_alpine.sessions import exchange_days
 from argo_alpine.sizing import SizingPolicy
 
 DAY = 86_400_000_000
@@ -376,11 +375,16 @@ def test_what_was_traded_is_every_leg_once(run):
 
 
 def test_a_year_has_as_many_bars_as_the_calendar_says(run):
-    minutes = load(["ES"])
     assert bars_a_year(run.bars.days) == 252
-    for at in (run.bars.at, minutes.at, minutes.at[::7] + 10 * DAY):
-        a_day = len(at) / len(np.unique(exchange_days(at)))
-        assert bars_a_year(exchange_days(at)) == pytest.approx(252 * a_day)
+    assert bars_a_year(np.repeat(run.bars.days, 390)) == 252 * 390
+
+
+def test_a_market_that_trades_on_sundays_has_as_many_bars_a_year_as_are_observed():
+    hours = load(["EURUSD"])
+    years = (hours.at[-1] - hours.at[0]) / DAY / 365.25
+    assert bars_a_year(hours.days) == pytest.approx(len(hours) / years, rel=0.01)
+    every = np.arange(700)  # without a day of rest
+    assert bars_a_year(np.repeat(every, 24)) == 365 * 24
 
 
 def a_short(open_after):
@@ -418,7 +422,7 @@ def test_a_run_without_trades_is_a_page_of_reasons():
     assert words["Sharpe"] == "not defined: returns do not vary"
     assert words["Deepest drawdown from"] == "not defined: it never fell"
     assert words["Win rate"] == "n = 0: too few to say"
-    assert words["Profit factor"] == "not defined: no trade lost"
+    assert words["Profit factor"] == "not defined: no trades"
     assert (seen.turnover, seen.exposure) == (0.0, 0.0)
     assert not any(math.isfinite(x) for x in (seen.cagr, seen.sharpe, seen.expectancy))
 

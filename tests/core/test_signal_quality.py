@@ -233,7 +233,7 @@ def test_net_is_what_the_engine_paid_for_one_trade():
 def test_multiples_of_the_atr_are_those_the_engine_folds():
     bars = a_market(7, gaps=0.1)
     policy = Policy()
-    made = atrs_of(bars.high, bars.low, bars.close, policy.indicators.atr)
+    made = atrs_of(bars.high, bars.low, bars.close, np.zeros((0, 0)), policy.indicators.atr)
     states, rings = fresh(2)
     for t in range(len(bars)):
         for s in range(2):
@@ -732,7 +732,7 @@ def test_labels_written_over_rubbish_are_the_same():
     for name in ("bar", "symbol", "side", "confidence"):
         again[name] = labels[name]
     prices, costs = paths_of(bars, bars.symbols), numbers(FillPolicy())
-    atrs = atrs_of(prices.high, prices.low, prices.close, 20)
+    atrs = atrs_of(prices.high, prices.low, prices.close, np.zeros((0, 0)), 20)
     label_all(again, atrs, 8, prices, numbers(EAGER.sizing), costs)
     for name in WORDS:
         np.testing.assert_equal(again[name], labels[name])

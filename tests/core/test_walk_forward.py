@@ -288,9 +288,9 @@ def test_the_record_has_one_point_for_each_tested_bar():
 def test_intraday_windows_begin_with_a_day():
     hours = load(["EURUSD"])
     made = folds(hours.at, Windows(1001, 301))
-    from argo_alpine.sessions import exchange_days
+    from argo_alpine.sessions import bar_days
 
-    days = exchange_days(hours.at)
+    days = bar_days(hours.at)
     for fold in made:
         assert days[fold.test.first] != days[fold.test.first - 1]
     walk = walk_forward(hours, Grid({"sizing.stop_pct": (0.5, 1)}), Windows(1001, 301), None, AIM)
