@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['PARTS', 'coalition_gains', 'Credit', 'credit_of', 'sources_of', 'phases', 'weather', 'index_of', 'volatility_of',
-           'needed', 'by_group', 'SignalQuality', 'ended', 'why_empty', 'bins_with_overlap', 'signal_quality',
-           'bracket_figures', 'excess', 'assessed', 'quality_table', 'figures']
+           'needed', 'by_group', 'SignalQuality', 'ended', 'overlap', 'why_empty', 'bins_with_overlap',
+           'signal_quality', 'bracket_figures', 'excess', 'assessed', 'quality_table', 'figures']
 
 # %% ../nbs/32_signal_quality.ipynb #9c204f7a
 import math
@@ -51,11 +51,11 @@ from argo_alpine.scores import (
     as_text,
     crowding,
     framed,
-    long_run,
     mean_of,
     quality_of,
     shapley,
     share_of,
+    total_variance,
 )
 from .votes import SOURCES
 
@@ -117,7 +117,9 @@ def credit_of(
     parts = shapley(worth)
     adds = parts.sum(axis=0)
     # in the sum each bar deviates from its share of the total
-    half = [WIDE * math.sqrt(long_run(np.ascontiguousarray(p - p.mean()), lag)) for p in parts.T]
+    half = [
+        WIDE * math.sqrt(total_variance(np.ascontiguousarray(p - p.mean()), lag)) for p in parts.T
+    ]
     columns = {"adds": adds, "low": adds - half, "high": adds + half}
     members = [
         " + ".join(m for i, m in enumerate(names) if c >> i & 1) for c in range(len(carried))
@@ -267,6 +269,12 @@ def ended(labels: NDArray[np.void]) -> NDArray[np.void]:
     return labels[(labels["outcome"] >= HIT) & (labels["outcome"] <= EXPIRED)]
 
 
+def overlap(done: NDArray[np.void], horizon: int) -> int:  # bars
+    "How long nearly all of them took to end; the horizon where there is none."
+    lives = done["end"] - done["bar"]
+    return max(int(np.quantile(lives, 0.95, method="higher")), 1) if len(done) else horizon
+
+
 def why_empty(labels: NDArray[np.void], horizon: int) -> str:
     "Why there is nothing to judge, or nothing."
     if len(ended(labels)):
@@ -349,12 +357,13 @@ def assessed(
     width: int,
 ) -> SignalQuality:
     "The parts, put together."
-    prices, lag, done = paths_of(bars, run.bars.symbols), 2 * horizon, ended(labels)
+    prices, done = paths_of(bars, run.bars.symbols), ended(labels)
+    lag = 2 * overlap(done, horizon)
     first, calibration = (
         len(bars) - len(run.bars),
         quality_of(done["confidence"], done["outcome"] == HIT, width),
     )
-    credit = credit_of(run, excess(prices, horizon, first), lag)
+    credit = credit_of(run, excess(prices, horizon, first), 2 * horizon)
     every = ended(labels_of(run, bars, horizon, every=True))
     return SignalQuality(
         symbols=run.bars.symbols,

@@ -341,7 +341,8 @@ def beside(bars: Bars, row: str = QUIET) -> Bars:
     quiet = np.array([float(x) for x in row.split()])
     columns = zip((bars.open, bars.high, bars.low, bars.close), quiet, strict=True)
     both = [np.hstack([column, np.full_like(column, price)]) for column, price in columns]
-    return Bars(("A", "B"), bars.at, *both, np.full(both[0].shape, 1e6), "raw")
+    volumes = np.where(np.isnan(both[0]), np.nan, 1e6)
+    return Bars(("A", "B"), bars.at, *both, volumes, "raw")
 
 
 def with_a_hole(last: str, actions: list[tuple[int, float, float]]):
