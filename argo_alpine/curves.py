@@ -94,6 +94,8 @@ def stalls(at: Ints) -> int:
 
 def check_times(at: Ints, points: int) -> None:
     "*Raises* `InvalidTime` unless there are two points or more, each with a later time."
+    if not isinstance(at, np.ndarray) or at.dtype.kind not in "iuf":
+        raise InvalidTime(f"times are an array of microseconds, as `bars.at` is, was {type(at)}")
     if len(at) != points or points < 2 or stalls(at):
         raise InvalidTime(f"{points} points need as many times, ascending, was {at!r}")
 

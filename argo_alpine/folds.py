@@ -9,6 +9,7 @@ __all__ = ['purged', 'without', 'Windows', 'Fold', 'folds', 'k_folds']
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from numbers import Integral
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,8 +54,9 @@ class Windows(Value):
     def __post_init__(self) -> None:
         least = {"train": 2, "test": 2, "step": self.test if self.step else 0}
         for name, low in (least | {"purge": 0, "embargo": 0}).items():
-            if (value := getattr(self, name)) < low:
-                raise InvalidPolicy(f"windows: {name} must be at least {low} bars, was {value}")
+            value = getattr(self, name)
+            if not isinstance(value, Integral) or value < low:
+                raise InvalidPolicy(f"windows: {name} must be at least {low} bars, was {value!r}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,10 +5,10 @@
 # %% auto #0
 __all__ = ['RATE_FLOOR', 'MONTHS', 'NO_TRADES', 'MAYBE', 'NAMES', 'PERCENT', 'BESIDE', 'ANNUAL', 'SHORT', 'NEVER', 'UNDEFINED',
            'profit_factor', 'expectancy', 'over_equity', 'exposure', 'turnover', 'reading', 'Rate', 'wilson',
-           'win_rate', 'monthly', 'CurveSummary', 'dated', 'measure', 'Summary', 'page_by', 'summarise', 'is_short',
-           'why_undefined', 'said', 'told', 'lines', 'page', 'summary', 'as_json', 'cagr', 'calmar', 'drawdowns',
-           'longest_wait', 'max_drawdown', 'probabilistic_sharpe', 'returns', 'sharpe', 'sharpe_error',
-           'sharpe_interval', 'sortino', 'tail_ratio', 'total_return', 'volatility']
+           'win_rate', 'break_even', 'at_exposure', 'monthly', 'CurveSummary', 'dated', 'measure', 'Summary', 'page_by',
+           'summarise', 'is_short', 'why_undefined', 'said', 'told', 'lines', 'page', 'summary', 'as_json', 'cagr',
+           'calmar', 'drawdowns', 'longest_wait', 'max_drawdown', 'probabilistic_sharpe', 'returns', 'sharpe',
+           'sharpe_error', 'sharpe_interval', 'sortino', 'tail_ratio', 'total_return', 'volatility']
 
 # %% ../nbs/33_metrics.ipynb #e8281dc6
 import math
@@ -171,6 +171,18 @@ def win_rate(pnl: Floats) -> Rate:
     p = finite("pnl", pnl)
     share, low, high = rate_of(gains_and_losses(p)[2], len(p), Z)
     return Rate(share, len(p), low, high)
+
+# %% ../nbs/33_metrics.ipynb #206526f9
+def break_even(pnl: Floats) -> float:  # 0..1
+    "The share of wins with which these mean gains and losses add up to nothing; NaN without both."
+    p = finite("pnl", pnl)
+    gain, loss = mean(p[p > 0]), -mean(p[p < 0])
+    return loss / (gain + loss)
+
+
+def at_exposure(equity: Floats, share: float) -> Floats:  # (n_points,)
+    "A curve of which only a share is held, put right at every point; the rest earns nothing."
+    return np.asarray(equity[0] * np.cumprod(np.append(1.0, 1.0 + share * returns(equity))))
 
 # %% ../nbs/33_metrics.ipynb #3b7245a5
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")

@@ -12,6 +12,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import date
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -308,8 +309,8 @@ def signal_quality(
     width: int = 500,  # of a confidence bin, hundredths of a percent
 ) -> SignalQuality:
     "Judge every consensus of a policy. *Raises* `InvalidPolicy`, `InvalidBars`, `UnavailableData`."
-    if horizon < 1:
-        raise InvalidPolicy(f"horizon must be one bar or more, was {horizon}")
+    if not isinstance(horizon, Integral) or horizon < 1:
+        raise InvalidPolicy(f"horizon must be whole bars, one or more, was {horizon!r}")
     run = backtest(bars, policy, costs, readings, start=start, keep_log=True)
     if len(run.bars) <= horizon:
         raise UnavailableData(

@@ -1,6 +1,7 @@
 """The command `argo-alpine`: everything a person asks of this repository."""
 
 # Nothing heavy is imported up here: --help answers at once, each command imports what it needs.
+import errno
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
@@ -337,10 +338,22 @@ for command in (
     app.command()(command)
 
 
+DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EINVAL)  # told without a name
+
+
 def main(words: Sequence[str] | None = None) -> None:
-    """Run a command; what this package raises on purpose becomes one sentence and exit code 1."""
+    """Run a command; what this package raises on purpose becomes one sentence and exit code 1.
+
+    So does what the system refuses: a folder for a file, a full disk, one that is read only.
+    """
     try:
         app(args=words, prog_name="argo-alpine")
+    except OSError as error:
+        if error.strerror is None or error.filename is None and error.errno not in DISK:
+            raise
+        where = f": {error.filename}" if error.filename else ""
+        tell(f"argo-alpine: {error.strerror}{where}")
+        sys.exit(1)
     except Exception as error:
         domain = sys.modules.get("argo_alpine.domain")  # not loaded, not raised
         if domain is None or not isinstance(error, domain.ArgoAlpineError):

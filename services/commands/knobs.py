@@ -22,7 +22,10 @@ def listed(symbols: str) -> list[str]:
 
 def day(text: str | date) -> date:
     """A day such as 2005-03-01."""
-    return text if isinstance(text, date) else date.fromisoformat(text)
+    try:
+        return text if isinstance(text, date) else date.fromisoformat(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is no day: write it as 2005-03-01") from None
 
 
 Symbols = Annotated[str, typer.Option(help="Which, with commas; see `bars`.")]
@@ -43,6 +46,15 @@ def pair(text: str) -> tuple[str, str]:
     if not (name and equals and words):
         raise typer.BadParameter(f"{text!r} is not FIELD=VALUE, such as sizing.stop_pct=2")
     return name.strip(), words.strip()
+
+
+def pairs(words: Sequence[str]) -> list[tuple[str, str]]:
+    """The same of several, each field once."""
+    found = [pair(text) for text in words]
+    names = [name for name, _ in found]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise typer.BadParameter(f"{twice[0]} is asked for twice: put all its values into one")
+    return found
 
 
 def value(text: str) -> "Knob":

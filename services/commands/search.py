@@ -18,7 +18,7 @@ from services.commands.knobs import (
     Symbols,
     base_of,
     listed,
-    pair,
+    pairs,
     value,
 )
 from services.commands.screen import Json, near, rows_of, say, show, tell
@@ -60,7 +60,7 @@ def grid_of(words: Sequence[str]) -> "Grid":
     """What `--grid` says."""
     from argo_alpine.fields import Grid
 
-    return Grid({name: values(text) for name, text in map(pair, words)})
+    return Grid({name: values(text) for name, text in pairs(words)})
 
 
 def space_of(words: Sequence[str]) -> "dict[str, Range]":
@@ -68,7 +68,7 @@ def space_of(words: Sequence[str]) -> "dict[str, Range]":
     from argo_alpine.optimize import Range
 
     space = {}
-    for name, text in map(pair, words):
+    for name, text in pairs(words):
         try:
             low, high, step = map(float, (text + ":nan" * (text.count(":") == 1)).split(":"))
         except ValueError:
@@ -249,7 +249,7 @@ def sweep(
         typer.Option("--range", metavar="FIELD=LOW:HIGH", help="Search here; repeatable."),
     ] = None,
     trials: Annotated[int, typer.Option(min=1, help="Points of a search.")] = 100,
-    seed: Annotated[int, typer.Option(help="Of a search.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of a search.")] = 1,
     objective: Aim = "sharpe",
     min_trades: MinTrades = 30,
     top: Annotated[int, typer.Option(min=1, help="Trials shown, the best first.")] = 10,

@@ -195,6 +195,15 @@ def execute(path: Path, parameters: Mapping[str, Setting], folder: Path, tick: T
     )
 
 
+def forget_the_place(path: Path) -> None:
+    """Take out of a notebook where and when it was run: whoever gets it needs neither."""
+    notebook = json.loads(path.read_text(encoding="utf-8"))
+    for place in (notebook, *notebook["cells"]):
+        place["metadata"].pop("papermill", None)
+        place["metadata"].pop("execution", None)
+    path.write_text(json.dumps(notebook, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
 def failed(out: Path) -> Path:
     """Where the notebook of a failed run is kept."""
     return out.with_name(f"{out.name}.failed.ipynb")
@@ -370,6 +379,7 @@ def render(
         work = Path(scratch) / "report"
         work.mkdir()
         notebook = attempt(name, path, values, work, out, tick)
+        forget_the_place(work / FILES[0])
         metrics = metrics_of(name, notebook)
         defaults = {key: parameter.default for key, parameter in known.items()}
         manifest = manifest_of(name, path, defaults | values, metrics)
