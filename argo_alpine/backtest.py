@@ -54,7 +54,7 @@ class Ready(Value):
 def check_cash(cash: float) -> None:
     "*Raises* `InvalidPolicy` unless there is money to begin with."
     if not isinstance(cash, Real) or not 0 < cash < np.inf:
-        raise InvalidPolicy(f"cash must be a number above zero, was {cash!r}")
+        raise InvalidPolicy(f"cash must be above zero, was {cash!r}")
 
 
 def check_policies(policy: Policy, costs: FillPolicy) -> None:

@@ -349,7 +349,7 @@ def main(words: Sequence[str] | None = None) -> None:
     try:
         app(args=words, prog_name="argo-alpine")
     except OSError as error:
-        if error.strerror is None or error.filename is None and error.errno not in DISK:
+        if not error.strerror or not (error.filename or error.errno in DISK):
             raise
         where = f": {error.filename}" if error.filename else ""
         tell(f"argo-alpine: {error.strerror}{where}")

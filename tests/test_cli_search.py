@@ -191,3 +191,23 @@ def test_a_wrong_question_is_exit_code_two(run, words, tmp_path, monkeypatch):
     assert (code, out) == (2, "")
     assert f"Usage: argo-alpine {words[0]}" in err
     assert not Path("data").exists()  # nothing was counted
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--grid", "sizing.stop_pct=2,3", "--grid", "sizing.stop_pct=4"), "is asked for twice"),
+        (("--range", "sizing.stop_pct=1:2", "--seed", "-1"), "seed"),
+        (("--from", "2005-3-1"), "write it as 2005-03-01"),
+    ],
+)
+def test_what_cannot_be_meant_is_a_usage_error(run, book, words, said):
+    code, out, err = run(*SWEEP, *words, "--ledger", book)
+    assert (code, out) == (2, "")
+    assert said in " ".join(err.replace("\N{BOX DRAWINGS LIGHT VERTICAL}", " ").split())
+
+
+def test_what_the_system_refuses_is_one_sentence(run, tmp_path):
+    code, out, err = run(*SWEEP, *GRID, "--ledger", tmp_path)
+    assert (code, out) == (1, "")
+    assert err.splitlines()[-1] == f"argo-alpine: Is a directory: {tmp_path}"

@@ -265,3 +265,19 @@ def test_pandas_reads_the_clock():
     assert two().times.equals(
         pd.DatetimeIndex(["1990-01-02 21:00", "1990-01-03 21:00"], tz="UTC").as_unit("us")
     )
+
+
+@pytest.mark.parametrize("unit", [1_000, 1_000_000])
+def test_times_in_another_unit_are_refused_by_what_they_are(unit):
+    bars = load(["AAPL"], date(2006, 1, 3), date(2006, 6, 1))
+    for at in (bars.at // unit, bars.at * 1_000, np.array([-(2**63), 2**63 - 1])):
+        n = len(at)
+        columns = [getattr(bars, name)[:n] for name in COLUMNS]
+        with pytest.raises(InvalidTime, match="in microseconds since 1970"):
+            Bars(bars.symbols, at, *columns, "splits")
+
+
+@pytest.mark.parametrize("symbols", ["AAPL", [], ()])
+def test_symbols_come_in_a_list(symbols):
+    with pytest.raises(UnavailableData, match="symbols come in a list"):
+        load(symbols)

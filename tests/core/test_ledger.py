@@ -112,3 +112,12 @@ def test_without_the_lock_two_processes_would_break_the_chain(path, monkeypatch)
     second.add({"e": {}})
     with pytest.raises(InvalidJournal, match="line 5"):
         Ledger(path)
+
+
+@pytest.mark.parametrize("content", ['{"precious": true}', "a,b\n1,2\n3,4", "\x00\x01", "notes"])
+def test_a_file_that_is_no_ledger_is_left_as_it_is(tmp_path, content):
+    path = tmp_path / "notes.json"
+    path.write_text(content)
+    with pytest.raises(InvalidJournal):
+        Ledger(path)
+    assert path.read_text() == content

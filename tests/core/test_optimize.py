@@ -3,7 +3,7 @@
 import math
 import subprocess
 import sys
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from datetime import date
 from itertools import product
 
@@ -24,6 +24,7 @@ from argo_alpine.optimize import (
     Range,
     best,
     counted,
+    gathered,
     nearby_scores,
     on_cluster,
     plateau,
@@ -32,6 +33,7 @@ from argo_alpine.optimize import (
     running,
     search,
     sweep,
+    together,
 )
 from argo_alpine.sessions import day_number
 from argo_alpine.stretches import Candidate, course_of, stretch
@@ -416,3 +418,71 @@ def test_a_range_that_leads_nowhere_is_refused(wrong):
 def test_workers_are_one_or_more():
     with pytest.raises(InvalidPolicy, match="workers must be at least 1"):
         sweep(COURSE, SMALL, workers=0)
+
+
+class Leaving:
+    """A cluster of two, of which one goes after the first look."""
+
+    def __init__(self, *seen):
+        self.seen = [*seen]
+
+    def nthreads(self):
+        now = self.seen.pop(0) if len(self.seen) > 1 else self.seen[0]
+        if isinstance(now, Exception):
+            raise now
+        return dict.fromkeys(now, 1)
+
+    def as_current(self):
+        return nullcontext()
+
+
+class Endless:
+    """What a worker promised that will never come."""
+
+    def done(self):
+        return False
+
+
+@pytest.mark.parametrize("then", ["a", "", OSError("the scheduler is gone")])
+def test_a_search_ends_when_a_worker_does(monkeypatch, then):
+    def nothing_yet(futures, timeout):
+        raise TimeoutError
+
+    monkeypatch.setattr("distributed.wait", nothing_yet)
+    client = Leaving("ab", "ab", then)
+    with pytest.raises(Unavailable, match="goes on from there"), together(client) as there:
+        gathered(client, [Endless()], there)
+
+
+def test_an_error_of_ours_is_not_laid_on_the_cluster():
+    with pytest.raises(KeyError), together(Leaving("ab")):
+        raise KeyError("ours")
+    with pytest.raises(Unavailable, match="KeyError"), together(Leaving("ab", "a")):
+        raise KeyError("theirs")
+
+
+@pytest.mark.parametrize("address", ["", "nonsense", "tcp://nowhere"])
+def test_an_address_that_is_none_is_said_at_once(address):
+    with pytest.raises(InvalidSettings, match="tcp://host:8786"), running(cluster=address):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("space", "words"),
+    [
+        ({"sizing.stop_pct": (1, 2, 0)}, "a step is above 0"),
+        ({"sizing.stop_pct": (1, 2, math.nan)}, "a step is above 0"),
+        ({"sizing.stop_pct": (1, 2, 5)}, "no longer than its range"),
+        ({"sizing.stop_pct": (1, 5, 1, True)}, "not by factors"),
+        ({"indicators.sma": (10, 20, 0.5)}, "indicators.sma takes whole numbers"),
+    ],
+)
+def test_a_range_that_cannot_be_walked_is_refused(space, words):
+    with pytest.raises(InvalidPolicy, match=words):
+        search(COURSE, {name: Range(*given) for name, given in space.items()}, 2, 1)
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32, 1.5, "7"])
+def test_a_seed_that_no_sampler_takes_is_refused(seed):
+    with pytest.raises(InvalidPolicy, match="a seed is a whole number"):
+        search(COURSE, {"sizing.stop_pct": Range(1, 2)}, 2, seed)

@@ -44,12 +44,14 @@ from argo_alpine.scores import (
     FLOOR,
     crowding,
     hits_by_confidence,
+    long_run,
     mean_of,
     pool_neighbours,
     quality_of,
     score_intervals,
     shapley,
     share_of,
+    total_variance,
 )
 from argo_alpine.signal_quality import by_group, coalition_gains, credit_of, phases, weather
 from argo_alpine.signal_quality import (
@@ -827,3 +829,21 @@ triples = st.tuples(st.floats(-100, 100), st.floats(0, 50), st.floats(0, 50)).ma
 def test_praise_needs_many_signals_a_gain_beyond_luck_and_beyond_the_drift(n, net, drift):
     text = signal_plots.signal_verdict(n, (0.4, 0.3, 0.5), 0.39, net, drift)
     assert ("look further" in text) == (n >= FLOOR and net[1] > 0 and net[1] > drift)
+
+
+def test_no_interval_shrinks_because_signals_may_take_longer_than_they_do():
+    bars = load(["AAPL"], last=date(2009, 6, 1))
+    some, many = (judge(bars, start=date(2006, 1, 3), horizon=h) for h in (60, 800))
+    assert [some.outcomes[name] for name in ("target", "stop")] == [
+        many.outcomes[name] for name in ("target", "stop")
+    ]
+    assert many.hit_rate.effective <= some.hit_rate.effective * 1.05 < some.hit_rate.n / 2
+    width = [q.net[2] - q.net[1] for q in (some, many)]
+    assert width[1] > 0.9 * width[0]
+
+
+def test_positive_control_the_long_run_variance_vanishes_with_its_lag():
+    sums = np.random.default_rng(1).normal(size=400)
+    sums -= sums.mean()
+    assert long_run(sums, 400) < 0.5 * long_run(sums, 5)
+    assert total_variance(sums, 400) > long_run(sums, 5)
