@@ -111,6 +111,8 @@ BOOK = np.dtype(  # of the account; money in its currency
         ("against", "i8"),  # of the waiting, the first so many leave a position
     ]
 )
+
+# %% ../nbs/27_book.ipynb #29b8339a
 SLOT = np.dtype(  # of one symbol: what is held, and what was ordered; quantities are signed
     [
         ("quantity", "f8"),  # held, shares
@@ -141,6 +143,8 @@ TRADE = np.dtype(  # opened and closed: bars; quantity: signed shares; unclear: 
     [(name, "i8") for name in ("symbol", "opened", "entered", "closed", "leg", "unclear")]
     + [(name, "f8") for name in ("quantity", "entry", "exit", "fees", "pnl")]
 )
+
+# %% ../nbs/27_book.ipynb #aa54d4c2
 LOG = np.dtype(  # of one symbol at one bar: what was decided, and why
     [
         ("directions", "i2", (4,)),  # by source: 1, -1, 0 silent

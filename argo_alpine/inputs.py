@@ -103,7 +103,7 @@ def in_one(actions: Sequence[Action]) -> tuple[float, float]:  # new shares per 
         ratio, paid = ratio * action.ratio, paid / action.ratio + action.dividend
     return ratio, paid
 
-
+# %% ../nbs/30_inputs.ipynb #de66d6ad
 def actions_of(bars: Bars, actions: Sequence[Action]) -> NDArray[np.void]:  # (n_actions,) ACTION
     "One action a bar and symbol. *Raises* `InvalidBars` where prices are adjusted already."
     if actions and bars.basis != "raw":

@@ -60,7 +60,7 @@ def total_variance(sums: Floats, lag: int) -> float:  # sums: deviations, (n_bar
         return float(long_run(sums, lag))
     return float(sums @ sums) * max(lag / 2.0, 1.0)
 
-
+# %% ../nbs/25_scores.ipynb #bcf7a7cb
 def by_bar(values: Floats, bars: Ints) -> Floats:
     "Sums of the values of each bar, from the first bar to the last."
     return np.bincount(bars - bars.min(), values).astype(np.float64)

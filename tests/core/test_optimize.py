@@ -22,19 +22,17 @@ from argo_alpine.fields import Grid, with_fields
 from argo_alpine.folds import Windows, folds
 from argo_alpine.optimize import (
     Range,
-    best,
     counted,
     gathered,
-    nearby_scores,
     on_cluster,
     plateau,
-    plateau_scores,
     progress,
     running,
     search,
     sweep,
     together,
 )
+from argo_alpine.plateau import best, nearby_scores, plateau_scores
 from argo_alpine.sessions import day_number
 from argo_alpine.stretches import Candidate, course_of, stretch
 from argo_alpine.trials import Ledger
