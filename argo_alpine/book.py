@@ -109,6 +109,8 @@ BOOK = np.dtype(  # of the account; money in its currency
         ("acted", "i8"),  # splits and dividends
         ("queued", "i8"),  # orders at this open, closings among them
         ("against", "i8"),  # of the waiting, the first so many leave a position
+        ("net_long", "f8"),  # net value that a long has to reckon with, and a short
+        ("net_short", "f8"),
     ]
 )
 

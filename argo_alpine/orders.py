@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Seen', 'signal_id', 'order_id', 'committed', 'released', 'is_answer', 'order_of', 'closes_of', 'entries_of',
-           'of_account', 'of_wish', 'in_group', 'snapshot', 'is_free']
+           'leaving', 'of_account', 'of_wish', 'in_group', 'snapshot', 'is_free']
 
 # %% ../nbs/23_orders.ipynb #d7aba195
 import math
@@ -85,23 +85,41 @@ def entries_of(book: Portfolio, orders: Sequence[Order]) -> list[Order]:
     return [order for order in (*orders, *book.working.values()) if order.leg == "entry"]
 
 
-def of_account(moment: Moment, book: Portfolio, orders: Sequence[Order]) -> Seen:
-    "What the account owns, has set aside, and may do."
+def leaving(side: int, book: Portfolio, prices: Mapping[str, float], limits: RiskPolicy) -> float:
+    "Value of what is held on a side and about to be closed; 0 where the net limit says nothing."
+    if limits.net_pct >= limits.gross_pct:
+        return 0.0
+    against = {s.symbol for s in book.pending if int(s.direction) != side}
+    held = [book.positions[symbol] for symbol in sorted(book.positions)]
+    return sum(
+        abs(p.quantity * prices[p.symbol])
+        for p in held
+        if p.quantity * side > 0 and p.symbol in against
+    )
+
+
+def of_account(
+    side: int, moment: Moment, book: Portfolio, orders: Sequence[Order], limits: RiskPolicy
+) -> Seen:
+    "What the account owns, has set aside, and may do, as a wish of a side has to see it."
     prices = {quote.symbol: quote.price for quote in moment.quotes}
     # a holding without a quote counts at what was paid for it
     paid = {symbol: position.price for symbol, position in book.positions.items()}
-    gross, net = exposures(*holdings(book, {**paid, **prices}))
+    worth = {**paid, **prices}
+    gross, net = exposures(*holdings(book, worth))
     values = [
         o.quantity * dearest(prices.get(o.symbol, o.signal.entry), o.signal.limit)
         for o in entries_of(book, orders)
     ]
     fresh, minute = sum(o.leg == "entry" for o in orders), moment.at - timedelta(minutes=1)
     spent = sum(abs(value) for value in values[:fresh])  # the rest the broker has reserved
+    ordered, leaning = sum(abs(value) for value in values), sum(values)
+    entering = (ordered + side * leaning) / 2.0  # on this side; the other may never fill
     marks = ("equity", "opening", "peak", "mode", "latched")
     return {name: getattr(book, name) for name in marks} | {
         "power": moment.account.buying_power - spent,
-        "gross": gross + sum(abs(value) for value in values),
-        "net": net + sum(values),
+        "gross": gross + ordered,
+        "net": net + side * entering + side * leaving(-side, book, worth, limits),
         "orders": sum(at > minute for at in book.sent.values()) + fresh,
         "is_open": moment.is_open,
         "is_active": moment.account.active and is_answer(moment.account),
@@ -141,7 +159,7 @@ def snapshot(
     is_listed = not limits.allowed or symbol in limits.allowed
     return Snapshot(
         **of_wish(signal, moment),
-        **of_account(moment, book, orders),
+        **of_account(int(signal.direction), moment, book, orders, limits),
         held=committed(book, symbol),
         group=in_group(symbol, taken, limits.groups),
         is_allowed=is_listed and symbol not in moment.frozen,

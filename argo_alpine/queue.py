@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['LAST', 'Pair', 'OWN', 'turn_of', 'whose', 'side_of', 'confidence_of', 'wish', 'surest', 'line_up', 'at_rest',
-           'in_group', 'look_around', 'last_close', 'look_at', 'ask_all', 'means_of', 'size_of', 'judge', 'note_order',
-           'move', 'refuse', 'sift', 'choose']
+           'in_group', 'is_left', 'leaving', 'look_around', 'last_close', 'look_at', 'ask_all', 'means_of', 'size_of',
+           'judge', 'note_order', 'move', 'refuse', 'sift', 'choose']
 
 # %% ../nbs/28_queue.ipynb #b2e1f5c4
 from typing import TypeAlias
@@ -112,6 +112,26 @@ def in_group(s: int, run: Run, rules: Rules) -> int:
             count += is_entered and other == group
     return count
 
+# %% ../nbs/28_queue.ipynb #c5af3411
+@compiled
+def is_left(s: int, side: int, run: Run) -> bool:
+    "Whether a waiting wish is against what is held of a symbol on a side."
+    for i in range(run.book[0].waiting):
+        if whose(run.waiting[i]) == s and side_of(run.waiting[i]) != side:
+            return True
+    return False
+
+
+@compiled
+def leaving(side: int, run: Run, rules: Rules) -> float:
+    "Value of what is held on a side and about to be closed; 0 where the net limit says nothing."
+    total = 0.0
+    if rules.limits.net_pct < rules.limits.gross_pct:
+        for i in range(run.book[0].held):
+            if run.amounts[i] * side > 0 and is_left(int(run.held[i]), side, run):
+                total += abs(run.amounts[i] * run.marks[i])
+    return total
+
 # %% ../nbs/28_queue.ipynb #88af870d
 @compiled
 def look_around(
@@ -123,7 +143,9 @@ def look_around(
     committed, leaning, reserved = at_rest(t, spent, tilt, market, run)
     seen.equity, seen.opening, seen.peak = now.equity, now.opening, now.peak
     seen.power = buying_power(now.equity, gross, rules.costs) - reserved - spent
-    seen.gross, seen.net = gross + committed, net + leaning
+    seen.gross = gross + committed
+    book.net_long = net + (committed + leaning) / 2.0 + leaving(-1, run, rules)
+    book.net_short = net - (committed - leaning) / 2.0 - leaving(1, run, rules)
     seen.orders, seen.mode = book.entries, now.mode
     seen.is_open, seen.is_active = True, True
 
@@ -173,8 +195,8 @@ def ask_all(t: int, first: int, market: Market, run: Run, rules: Rules) -> None:
 @compiled
 def means_of(side: int, run: Run, rules: Rules) -> Pair:
     "What the account as it is seen allows every wish of a side."
-    seen = run.seen[0]
-    seen.side = side
+    seen, book = run.seen[0], run.book[0]
+    seen.side, seen.net = side, (book.net_long if side > 0 else book.net_short)
     return refusals(seen, rules.limits) & ~OWN, room(seen, rules.limits)
 
 # %% ../nbs/28_queue.ipynb #a05c83f9

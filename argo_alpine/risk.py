@@ -29,7 +29,9 @@ class RiskPolicy:
     drawdown_pct: float = 10.0  # of the highest equity seen
     group_limit: int = 3  # open positions in one correlation group
     gross_pct: float = 100.0  # longs plus shorts, of equity
-    net_pct: float = 100.0  # longs minus shorts, of equity
+    net_pct: float = (
+        100.0  # longs minus shorts, of equity; what is to be closed or filled yet is no hedge
+    )
     collar_pct: float = 2.0  # a fresh price this far from the decision close
     rearm_after: int = 0  # days of 24 hours a drawdown halt lasts; 0: until resumed
     allowed: tuple[str, ...] = ()  # symbols that may be traded; none listed: all
@@ -66,7 +68,7 @@ class Snapshot(Value):
     peak: float  # highest equity seen
     power: float  # buying power, before the buffer
     gross: float  # value of longs plus shorts, orders in flight included
-    net: float  # longs minus shorts, likewise
+    net: float  # longs minus shorts, as far as this side may count on the other
     held: float  # signed quantity of this symbol
     group: int  # open positions in its correlation group
     orders: int  # entries in the last minute

@@ -320,3 +320,18 @@ def test_a_seeded_difference_in_every_rule_is_noticed(part, changed):
         knobs = replace(getattr(ours["policy"], part), **changed)
         theirs["policy"] = replace(ours["policy"], **{part: knobs})
     assert both_loops(**ours, theirs=theirs)[1]
+
+
+@pytest.mark.parametrize("is_limit", [False, True])
+@pytest.mark.parametrize("seed", range(6))
+def test_both_loops_keep_the_net_limit_alike(seed, is_limit):
+    """Below the gross limit it counts on nothing that may not be there: see `leaving`."""
+    bars = a_market(seed, 120, ("A", "B", "C"), 0.02)
+    limits = RiskPolicy(net_pct=15.0, daily_loss_pct=50.0, drawdown_pct=60.0, collar_pct=20.0)
+    sizing = SizingPolicy(base_pct=12.0, is_limit=is_limit, limit_bps=40.0)
+    policy = Policy(indicators=QUICK, risk=limits, sizing=sizing)
+    readings = some_readings(seed, bars)
+    run = backtest(bars, policy, FillPolicy(), readings, keep_log=True)
+    assert differences(run, *rehearse(bars, policy, FillPolicy(), readings, 100_000.0)) == []
+    loose = replace(policy, risk=replace(limits, net_pct=100.0))
+    assert differences(run, *rehearse(bars, loose, FillPolicy(), readings, 100_000.0))

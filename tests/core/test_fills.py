@@ -446,3 +446,31 @@ def test_a_limit_for_groups_does_not_touch_who_is_in_none(limit):
     policy = replace(UNLIMITED, risk=risk, indicators=QUICK, sizing=SizingPolicy(stop_pct=0.0))
     given = {"targets": np.array([[1.0], [nan]]), "sizes": np.full((2, 1), 10.0)}
     assert len(backtest(market(QUIET, QUIET), policy, FREE, **given).fills) == 1
+
+
+def of_two(rows: str, targets: list[list[float]], **sizing):
+    """Two symbols with the same bars; what is bought may be worth a fifth of 10,000, net."""
+    bars = beside(market(*[rows] * len(targets)), rows)
+    risk = replace(UNLIMITED.risk, net_pct=20.0)
+    legs = SizingPolicy(**{"stop_pct": 0.0, "target_pct": 0.0, **sizing})
+    policy = replace(UNLIMITED, risk=risk, indicators=QUICK, sizing=legs)
+    sizes = np.full((len(targets), 2), 100.0)
+    return backtest(bars, policy, FREE, cash=10_000.0, targets=np.array(targets), sizes=sizes)
+
+
+def test_a_short_that_is_being_covered_is_no_hedge():
+    run = of_two(QUIET, [[-1.0, nan], [0.0, 1.0], [nan, nan]])
+    assert run.fills.groupby("symbol")["quantity"].apply(list).to_dict() == {
+        "A": [-20.0, 20.0],
+        "B": [20.0],
+    }
+
+
+def test_a_short_that_may_never_be_filled_is_no_hedge():
+    run = of_two("100 100.5 98 100", [[-1.0, 1.0], [nan, nan]], is_limit=True, limit_bps=100.0)
+    assert run.fills[["symbol", "quantity"]].to_numpy().tolist() == [["B", 20.0]]
+
+
+def test_a_short_that_stays_is_a_hedge():
+    run = of_two(QUIET, [[-1.0, nan], [nan, 1.0], [nan, nan]])
+    assert run.fills["quantity"].tolist() == [-20.0, 40.0]
