@@ -80,7 +80,7 @@ def check_layout(bars: "Bars") -> None:
         raise InvalidBars(f"{names}: at must be int64 microseconds (n,), was {bars.at.dtype}")
     if len(bars.at) and not EARLIEST <= bars.at.min() <= bars.at.max() < LATEST:
         raise InvalidTime(
-            f"{names}: bars must close between 1971 and {END}, in microseconds since 1970, "
+            f"{names}: bars must close from 1971 on and before {END}, in microseconds since 1970, "
             f"was {bars.at.min()} to {bars.at.max()}: are these seconds, or nanoseconds?"
         )
     late = np.flatnonzero(np.diff(bars.at) <= 0)

@@ -189,10 +189,11 @@ def bars_a_year(days: Ints) -> float:  # (n_bars,) exchange dates, in order
 
     Where weekends are traded a year has all of its days: 365, or 313 without Saturdays.
     """
-    weekdays = (days + THURSDAY) % 7
-    sessions = SESSIONS if weekdays.max(initial=0) < SATURDAY else 365.0 * 6.0 / 7.0
-    sessions = 365.0 if (weekdays == SATURDAY).any() else sessions
-    return sessions * len(days) / (1 + np.count_nonzero(days[1:] != days[:-1]))
+    dates = days[np.append(True, days[1:] != days[:-1])]
+    often = np.bincount((dates + THURSDAY) % 7, minlength=7)
+    weekend = np.count_nonzero(2 * often[SATURDAY:] > often[:SATURDAY].max())  # not once by chance
+    sessions = 365.0 * (5 + weekend) / 7.0 if weekend else SESSIONS
+    return float(sessions * len(days) / len(dates))
 
 
 def check_per_year(per_year: float) -> None:

@@ -290,6 +290,8 @@ def obey(t: int, s: int, market: Market, run: Run, rules: Rules) -> None:
     elif target != 0 and target == target and not target * quantity > 0:
         if not market.atr[t, s] > 0 and needs_atr(rules.sizing):
             run.whys[NO_PRICE] += 1  # its stop would be a guess
+            if len(run.log) > 0:
+                run.log[t, s].why = NO_PRICE
         else:
             wish(s, 1 if target > 0 else -1, 10_000, run)
 

@@ -132,7 +132,10 @@ def together(client: Any) -> Iterator[set[str]]:
     try:
         yield there
     except Exception as error:
-        if not isinstance(error, OSError) and not there - members(client):
+        is_lost = isinstance(error, ConnectionError) or (
+            isinstance(error, OSError) and error.errno is None  # as dask says that nobody answers
+        )
+        if not is_lost and not there - members(client):
             raise  # nobody is missing: it is an error of ours
         raise Unavailable(
             f"the cluster lost a worker, or its scheduler ({type(error).__name__}); trials so far "
@@ -174,7 +177,7 @@ def check_codes(codes: Mapping[str, str], own: str) -> None:
 @contextmanager
 def on_cluster(address: str) -> Iterator[Runner]:
     "A runner on a dask cluster. *Raises* `InvalidSettings` without the extra, `Unavailable`."
-    if not re.fullmatch(r"\w+://\S+:\d+", address):
+    if not re.fullmatch(r"\w+://\S+|\S+:\d+", address):
         raise InvalidSettings(f"a cluster is asked for as tcp://host:8786, was {address!r}")
     try:
         from distributed import Client

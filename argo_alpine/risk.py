@@ -70,7 +70,7 @@ class Snapshot(Value):
     gross: float  # value of longs plus shorts, orders in flight included
     net: float  # longs minus shorts, as far as this side may count on the other
     held: float  # signed quantity of this symbol
-    group: int  # open positions in its correlation group
+    group: int  # open positions in its correlation group; -1: it is in none
     orders: int  # entries in the last minute
     latched: bool = False  # the kill latch
     mode: int = 0  # a `Mode`

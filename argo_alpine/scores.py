@@ -51,7 +51,7 @@ def long_run(sums: Floats, lag: int) -> float:
     return max(total, 0.0)
 
 
-BLOCKS = 8  # so many lags must a series hold
+BLOCKS = 20  # so many lags must a series hold
 
 
 def total_variance(sums: Floats, lag: int) -> float:  # sums: deviations, (n_bars,)

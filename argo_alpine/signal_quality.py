@@ -376,7 +376,7 @@ def assessed(
         always_long=mean_of(1e4 * every["net"], every["bar"], lag),
         calibration=replace(calibration, bins=bins_with_overlap(done, calibration.bins, lag)),
         curve=horizon_curve(labels, prices, horizon, first),
-        sources=sources_of(run, lag).join(credit.sources),
+        sources=sources_of(run, 2 * horizon).join(credit.sources),
         coalitions=credit.coalitions,
         groups=by_group(done, prices, run.bars.symbols, lag),
         why_empty=why_empty(labels, horizon),

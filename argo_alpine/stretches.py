@@ -69,7 +69,7 @@ def course_of(
     start: date | None = None,  # exchange date of the first decision; none: the first bar
     cash: float = 100_000.0,
     readings: Sequence[Reading] = (),
-    per_year: float | None = None,  # none: 252 days, times bars a day as observed
+    per_year: float | None = None,  # none: as `bars_a_year` has it
     actions: Sequence[Action] = (),  # splits and dividends, on raw bars
 ) -> Course:
     "One span from a date to the end. *Raises* `InvalidData` when that leaves less than two bars."

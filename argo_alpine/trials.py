@@ -73,12 +73,13 @@ def whole_lines(file: BinaryIO, path: Path, start: int) -> tuple[list[str], byte
     return [line + "\n" for line in text.split("\n")[:-1]], rest
 
 
-LINE = b'{"body":'  # as every line begins
+LINE = b'{"body":{'  # as every line begins
 
 
 def drop(rest: bytes, file: BinaryIO, path: Path) -> None:
     "Cut off what a crash left of a line, loudly. *Raises* `InvalidJournal` for anything else."
-    if not (rest.startswith(LINE) or LINE.startswith(rest)):
+    begun = rest.rstrip(b"\0")  # where power failed, nothing may stand instead of what was written
+    if not (begun.startswith(LINE) or LINE.startswith(begun)):
         raise InvalidJournal(
             f"{path} is no ledger: it ends in {rest[:40]!r}; nothing was changed, name another file"
         )

@@ -24,8 +24,10 @@ from argo_alpine.domain import (
 from argo_alpine.engine import Policy, decide
 from argo_alpine.fills import EARLIER, STOP, UNFILLED, entry_at, entry_price, exit_at, exit_price
 from argo_alpine.indicators import fold, fresh, rescale
+from argo_alpine.inputs import in_one
 from argo_alpine.knobs import numbers
 from argo_alpine.portfolio import booked, exposures, holdings, worth
+from argo_alpine.risk import dearest
 from argo_alpine.sessions import instant
 from argo_alpine.sizing import whole
 from argo_alpine.votes import NEEDS
@@ -70,7 +72,9 @@ class Rehearsal:
         book = self.book()
         held = holdings(book, self.prices)
         equity, gross = worth(book.cash, *held), exposures(*held)[0]
-        reserved = sum(abs(o.quantity * self.prices[o.symbol]) for o in self.resting)
+        reserved = sum(
+            abs(o.quantity * dearest(self.prices[o.symbol], o.signal.limit)) for o in self.resting
+        )
         account = Account(equity, buying_power(equity, gross, self.knobs) - reserved)
         session = self.session(t if at < self.closed[t] else t + 1)
         fills, self.fills = tuple(self.fills), []
@@ -102,7 +106,7 @@ class Rehearsal:
         self.tell()
         self.used = {}
         self.accrue(t)
-        for action in self.actions:
+        for action in self.met(t):
             self.act(action, t)
         for s, symbol in self.present(t):
             self.prices[symbol] = float(self.bars.open[t, s])
@@ -115,8 +119,6 @@ class Rehearsal:
 
     def act(self, action: Action, t: int) -> None:
         """What happens to a share, to what is held of it, and to what is about to be bought."""
-        if not self.falls_on(action, t):
-            return
         symbol, ratio = action.symbol, action.ratio
         s = self.bars.symbols.index(symbol)
         book, first = self.portfolio, float(self.bars.open[t, s])
@@ -147,6 +149,14 @@ class Rehearsal:
             self.fills.append(odd)
         paid = self.portfolio.cash + kept * action.dividend
         self.portfolio = replace(self.portfolio, cash=paid)
+
+    def met(self, t: int) -> list[Action]:
+        """What a symbol meets at one bar is one action: see `argo_alpine.inputs.in_one`."""
+        found: dict[str, list[Action]] = {}
+        for action in self.actions:
+            if self.falls_on(action, t):
+                found.setdefault(action.symbol, []).append(action)
+        return [Action(name, some[0].day, *in_one(some)) for name, some in found.items()]
 
     def falls_on(self, action: Action, t: int) -> bool:
         """Whether this is the first bar of the symbol on the day or after it."""
@@ -266,8 +276,8 @@ class Rehearsal:
         for s, symbol in self.present(t):
             bar = one_bar(self.bars, t, s)
             self.prices[symbol], self.quoted[symbol] = bar.close, self.closed[t]
-            for action in self.actions:
-                if action.symbol == symbol and self.falls_on(action, t):
+            for action in self.met(t):
+                if action.symbol == symbol:
                     rescale(self.states[s], self.rings[s], action.ratio)
             fold(
                 self.states[s], self.rings[s], bar.high, bar.low, bar.close, bar.volume,

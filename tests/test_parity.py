@@ -144,12 +144,14 @@ def different_opinions(run: Backtest, decisions):
 
 
 def some_actions(seed: int, bars: Bars) -> tuple[Action, ...]:
-    """A split of each symbol, some uneven, and a dividend now and then."""
+    """Two splits of each symbol, some uneven, some on one day, and a dividend now and then."""
     rng = np.random.default_rng(seed)
-    days = [CLOSES.index[int(i)].date() for i in rng.integers(1, len(bars.at), len(bars.symbols))]
+    first = rng.integers(1, len(bars.at), len(bars.symbols))
+    then = np.minimum(first + rng.integers(0, 3, len(first)), len(bars.at) - 1)
+    days = [CLOSES.index[int(i)].date() for i in (*first, *then)]
     ratios = rng.choice([1.0, 2.0, 1.5, 0.1], len(days))
     paid = rng.choice([0.0, 0.37], len(days))
-    return tuple(Action(*each) for each in zip(bars.symbols, days, ratios, paid, strict=True))
+    return tuple(Action(*each) for each in zip(bars.symbols * 2, days, ratios, paid, strict=True))
 
 
 def compared(
@@ -335,3 +337,19 @@ def test_both_loops_keep_the_net_limit_alike(seed, is_limit):
     assert differences(run, *rehearse(bars, policy, FillPolicy(), readings, 100_000.0)) == []
     loose = replace(policy, risk=replace(limits, net_pct=100.0))
     assert differences(run, *rehearse(bars, loose, FillPolicy(), readings, 100_000.0))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_both_loops_reserve_alike_for_limits_far_away(seed):
+    """Where buying power binds, what a resting short may come to decides what the next one gets."""
+    bars = a_market(seed, 120, ("A", "B", "C"), 0.03)
+    limits = RiskPolicy(
+        gross_pct=1_000.0, net_pct=1_000.0, power_buffer_pct=0.0, daily_loss_pct=90.0,
+        drawdown_pct=90.0, collar_pct=30.0,
+    )  # fmt: skip
+    sizing = SizingPolicy(base_pct=60.0, max_pct=90.0, is_limit=True, limit_bps=150.0)
+    policy = Policy(indicators=QUICK, risk=limits, sizing=sizing)
+    readings = some_readings(seed, bars)
+    run = backtest(bars, policy, FillPolicy(), readings, keep_log=True)
+    assert differences(run, *rehearse(bars, policy, FillPolicy(), readings, 100_000.0)) == []
+    assert run.unfilled > 0

@@ -296,7 +296,7 @@ def data_of(metrics: Mapping[str, Any], parameters: Mapping[str, Setting]) -> di
     """Digests of the data a report read: as it says itself, else of its symbols."""
     if isinstance(said := metrics.get("checksums"), Mapping):
         return {str(k): str(v) for k, v in said.items()}
-    symbols = str(parameters.get("symbols", "")).replace(",", " ").split()
+    symbols = str(parameters.get("symbols", "")).upper().replace(",", " ").split()
     return checksums(symbols) if symbols else {}
 
 

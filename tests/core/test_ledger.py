@@ -121,3 +121,11 @@ def test_a_file_that_is_no_ledger_is_left_as_it_is(tmp_path, content):
     with pytest.raises(InvalidJournal):
         Ledger(path)
     assert path.read_text() == content
+
+
+def test_nothing_where_a_line_should_stand_is_a_line_cut_short(path):
+    whole = path.read_bytes()
+    path.write_bytes(whole + b"\0" * 100)
+    with pytest.warns(UserWarning, match="cut short"):
+        assert len(Ledger(path)) == len(SOME)
+    assert path.read_bytes() == whole

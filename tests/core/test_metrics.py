@@ -387,6 +387,13 @@ def test_a_market_that_trades_on_sundays_has_as_many_bars_a_year_as_are_observed
     assert bars_a_year(np.repeat(every, 24)) == 365 * 24
 
 
+def test_one_bar_at_a_weekend_does_not_make_a_market_that_never_rests():
+    week = np.arange(4 * 365)
+    daily = week[(week + 3) % 7 < 5]
+    for odd in (2, 3):  # a Saturday, a Sunday
+        assert bars_a_year(np.sort(np.append(daily, odd))) == 252
+
+
 def a_short(open_after):
     """A short of all that is owned, and the open after it: one bar a day from 2024-03-01."""
     at = DAY * (19_783 + np.arange(4)) + 21 * 3_600_000_000

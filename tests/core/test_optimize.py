@@ -455,11 +455,13 @@ def test_a_search_ends_when_a_worker_does(monkeypatch, then):
 def test_an_error_of_ours_is_not_laid_on_the_cluster():
     with pytest.raises(KeyError), together(Leaving("ab")):
         raise KeyError("ours")
+    with pytest.raises(PermissionError), together(Leaving("ab")):
+        raise PermissionError(13, "a folder of ours")
     with pytest.raises(Unavailable, match="KeyError"), together(Leaving("ab", "a")):
         raise KeyError("theirs")
 
 
-@pytest.mark.parametrize("address", ["", "nonsense", "tcp://nowhere"])
+@pytest.mark.parametrize("address", ["", "nonsense", "a b:1"])
 def test_an_address_that_is_none_is_said_at_once(address):
     with pytest.raises(InvalidSettings, match="tcp://host:8786"), running(cluster=address):
         pass
