@@ -32,7 +32,7 @@ def test_two_processes_give_the_same_bytes_and_another_cost_gives_others(tmp_pat
 
 
 def test_a_backtest_without_trades_or_years_is_a_page_all_the_same(tmp_path):
-    quiet = {"symbols": "IBM", "first": "2009-01-02", "last": "2009-02-27", "threshold": 100.0}
+    quiet = {"symbols": "ibm", "first": "2009-01-02", "last": "2009-02-27", "threshold": 100.0}
     made = render("backtest", quiet, tmp_path / "quiet")
     assert (made.metrics["trades"], made.metrics["sharpe"], made.metrics["cagr"]) == (0, None, None)
     text = made.page.read_text()
@@ -66,3 +66,8 @@ def test_a_day_follows_from_the_days_before_it_alone(daily, tmp_path):
 def test_a_day_without_a_session_is_refused_with_the_one_before(tmp_path):
     with pytest.raises(UnavailableData, match=r"no bar on 2008-10-11: .* 2008-10-10"):
         render("daily", {"day": "2008-10-11", "first": "2008-01-02"}, tmp_path / "none")
+
+
+def test_the_day_of_a_market_that_trades_through_midnight_ends_with_it(tmp_path):
+    asked = {"symbols": "EURUSD", "day": "2017-03-01", "first": "2017-02-01"}
+    assert render("daily", asked, tmp_path / "day").metrics["day"] == "2017-03-01"

@@ -34,7 +34,8 @@ def test_the_page_shows_the_walk_and_counts_its_trials(tmp_path):
     assert report.metrics["total_return"] == pytest.approx(walk.outcome.summary.total_return)
     assert (report.metrics["folds"], report.metrics["trials"]) == (len(walk.steps), walk.trials)
     page = report.page.read_text()
-    assert f"{len(Ledger(book))} trials counted." in page
+    n = len(Ledger(book))
+    assert f"{n} trials in the ledger, {n} of them on these symbols." in page
     assert "Hypothetical" in page
 
 
