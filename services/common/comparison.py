@@ -199,7 +199,7 @@ def won(metrics: Mapping[str, Any]) -> str:
 
 
 HEADS = (
-    *("Report", "Template", "Symbols", "Data end", "Return", "Growth a year", "Sharpe [95 %]"),
+    *("Report", "Template", "Symbols", "Period", "Return", "Growth a year", "Sharpe [95 %]"),
     *("Deepest drawdown", "Trades won [95 %]", "Code", "Verdict"),
 )
 
@@ -208,6 +208,16 @@ def number(metrics: Mapping[str, Any], key: str) -> float:
     """A metric as a number; NaN for one that is missing, or is none."""
     value = metrics.get(key)
     return float(value) if isinstance(value, int | float) else NAN
+
+
+def period(report: Rendered) -> str:
+    """The exchange dates a report is about; what it does not say is what it was asked."""
+    asked = report.manifest["parameters"]
+    first, last = ("start", "first"), ("end", "last")
+    days = [
+        str(report.metrics.get(own) or asked.get(name) or "")[:10] for own, name in (first, last)
+    ]
+    return " to ".join(day for day in days if day) or NONE
 
 
 def cells(report: Rendered) -> tuple[str, ...]:
@@ -220,7 +230,7 @@ def cells(report: Rendered) -> tuple[str, ...]:
     return (
         str(report.manifest["template"]),
         report.symbols or NONE,
-        str(m.get("end") or report.manifest["parameters"].get("last") or NONE)[:10],
+        period(report),
         told("total_return", pct=True),
         told("cagr", pct=True),
         told("sharpe", "sharpe_low", "sharpe_high"),
@@ -240,7 +250,7 @@ def row(report: Rendered) -> str:
     *line, code, verdict = cells(report)
     said = "".join(f"<td>{html.escape(cell)}</td>" for cell in line)
     words = html.escape(f"{verdict} Code: {code}.")
-    below = f'<tr class="verdict"><td colspan="{len(line) + 1}">{words}</td></tr>'
+    below = f'<tr class="verdict"><td colspan="{len(line) + 1}"><div>{words}</div></td></tr>'
     return f"<tr><th>{links}</th>{said}</tr>{below}"
 
 
@@ -262,8 +272,11 @@ def index(reports: Sequence[Rendered], broken: Sequence[str] = ()) -> str:
     body = (
         "<style>main { max-width: 80rem; } thead th { white-space: normal; } "
         "footer { display: none; } "
+        "td:nth-child(3), td:nth-child(4) { white-space: normal; min-width: 7rem; } "
         "tr:has(+ .verdict) > * { border-bottom: 0; padding-bottom: 0; } "
-        ".verdict td { white-space: normal; color: var(--quiet); }</style>"
+        ".verdict td { white-space: normal; color: var(--quiet); } "
+        # the table may be wider than a phone: the words stay where they can be read
+        ".verdict div { position: sticky; left: 0; max-width: calc(100vw - 4rem); }</style>"
         "<h1>Reports</h1>\n<blockquote><p>Hypothetical results, each with its caveats on its own "
         "page. Numbers of different templates, data or periods do not compare.</p></blockquote>\n"
         f'<div class="output"><table><thead><tr>{heads}</tr></thead><tbody>{lines}</tbody></table>'
