@@ -71,8 +71,9 @@ LATEST = day_number(END) * 24 * HOUR
 
 def check_layout(bars: "Bars") -> None:
     "*Raises* `InvalidBars` unless names, basis and shapes agree, `InvalidTime` for another unit."
-    names = ", ".join(bars.symbols)
-    if not names or len(set(bars.symbols)) < len(bars.symbols):
+    names = ", ".join(map(str, bars.symbols))
+    is_named = all(isinstance(symbol, str) and symbol for symbol in bars.symbols)
+    if not names or not is_named or len(set(bars.symbols)) < len(bars.symbols):
         raise InvalidBars(f"symbols must be named, each once, were ({names})")
     if bars.basis not in BASES:
         raise InvalidBars(f"{names}: basis must be one of {BASES}, was {bars.basis!r}")
@@ -174,7 +175,10 @@ class Bars(Value):
         # one layout for all: compiled code is compiled for each kind of array it meets
         object.__setattr__(self, "at", np.require(self.at, requirements=("C", "W")))
         for name in COLUMNS:
-            column = np.require(getattr(self, name), np.float64, ("C", "W"))
+            given = getattr(self, name)
+            if isinstance(given, np.ma.MaskedArray):  # what is masked is not there
+                given = np.where(np.ma.getmaskarray(given), np.nan, given.data)
+            column = np.require(given, np.float64, ("C", "W"))
             object.__setattr__(self, name, column)
         check_layout(self)
         check_prices(self)
@@ -303,8 +307,9 @@ def between(
     last: date | None,  # included; None: to the end
 ) -> Bars:
     "The bars of a period. *Raises* `UnavailableData` when there are none."
-    begin = int(np.searchsorted(bars.days, day_number(first))) if first else 0
-    stop = int(np.searchsorted(bars.days, day_number(last), "right")) if last else len(bars)
+    begin = int(np.searchsorted(bars.days, day_number(first))) if first is not None else 0
+    n = len(bars)
+    stop = n if last is None else int(np.searchsorted(bars.days, day_number(last), "right"))
     if begin < stop:
         return sliced(bars, begin, stop)
     days = map(date_of, bars.days[[0, -1]] if len(bars) else ())

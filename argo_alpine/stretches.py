@@ -74,7 +74,7 @@ def course_of(
 ) -> Course:
     "One span from a date to the end. *Raises* `InvalidData` when that leaves less than two bars."
     (bars, _), days = by_name(bars), bars.days
-    first = int(np.searchsorted(days, day_number(start))) if start else 0
+    first = int(np.searchsorted(days, day_number(start))) if start is not None else 0
     if len(bars) - first < 2:
         raise InvalidData(f"{len(bars)} bars leave {len(bars) - first} from {start} on: load more")
     if per_year is None:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from html import escape
 from itertools import pairwise
+from numbers import Integral
 from typing import TypeAlias
 
 import numpy as np
@@ -97,6 +98,10 @@ class Objective(Value):
     def __post_init__(self) -> None:
         if self.name not in MEASURES:
             raise InvalidPolicy(f"no objective {self.name!r}: there are {', '.join(MEASURES)}")
+        if not isinstance(self.min_trades, Integral) or self.min_trades < 0:
+            raise InvalidPolicy(
+                f"min_trades must be a whole number from 0 on, was {self.min_trades!r}"
+            )
 
 # %% ../nbs/34_walk_forward.ipynb #aa13fe68
 def scored(
@@ -264,6 +269,10 @@ class Step(Value):
 def tested(course: Course, fold: Fold, training: Training, choose: Chooser, aim: Objective) -> Step:
     "Choose, and run what was chosen over the test."
     choice, span = choose(training), fold.test
+    if choice is not None and not 0 <= choice < len(training.candidates):
+        raise InvalidPolicy(
+            f"a chooser names one of {len(training.candidates)} points, was {choice}"
+        )
     if choice is None:
         part, chosen, inside = idle(course, span), {}, math.nan
         why = f"nothing could be chosen: {scored(training.outcomes[0], aim)[1]}"
@@ -392,6 +401,8 @@ def walk_forward(
     actions: Sequence[Action] = (),  # splits and dividends, on raw bars
 ) -> WalkForward:
     "Choose on each training window, judge on the next test. *Raises* `InvalidPolicy`, `InvalidData`."
+    if not callable(choose):
+        raise InvalidPolicy(f"choose is a function, such as `peak` or `plateau`, was {choose!r}")
     course = course_of(bars, start, cash, readings, per_year, actions)
     aim = objective or Objective()
     made, base = folds(course.bars.at, windows, course.spans[0].first), base or Candidate()

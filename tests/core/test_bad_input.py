@@ -2,6 +2,7 @@
 thing, the value and the remedy, or an honest empty answer; never a number.
 """
 
+import math
 from dataclasses import fields, replace
 from datetime import date
 
@@ -10,7 +11,7 @@ import pandas as pd
 import pytest
 
 from argo_alpine.backtest import backtest
-from argo_alpine.bars import Action, Bars, from_frame, join, to_frame
+from argo_alpine.bars import COLUMNS, Action, Bars, between, from_frame, join, to_frame
 from argo_alpine.consensus import ConsensusPolicy
 from argo_alpine.costs import FillPolicy
 from argo_alpine.domain import (
@@ -32,7 +33,7 @@ from argo_alpine.signal_quality import signal_quality
 from argo_alpine.sizing import SizingPolicy
 from argo_alpine.stretches import Candidate, course_of
 from argo_alpine.votes import VotePolicy
-from argo_alpine.walk_forward import walk_forward
+from argo_alpine.walk_forward import Objective, walk_forward
 from tests.core.test_backtest import FREE, UNLIMITED
 from tests.test_parity import CLOSES, QUICK, a_market
 
@@ -369,3 +370,37 @@ def test_a_ruined_or_idle_candidate_has_no_score_and_says_why():
     grid = Grid({"consensus.threshold": (99.0, 100.0)})
     table = sweep(course_of(BARS), grid, base=Candidate(Policy(indicators=QUICK))).table
     assert table["score"].isna().all() and table["why"].str.contains("trades").all()
+
+
+def test_what_is_masked_is_not_there():
+    prices = np.ma.masked_where(np.arange(len(BARS))[:, None] == 3, BARS.close)
+    hidden = {name: getattr(BARS, name) for name in COLUMNS} | {"close": prices}
+    with pytest.raises(InvalidBars, match="close nan"):
+        Bars(BARS.symbols, BARS.at, *(hidden[name] for name in COLUMNS), BARS.basis)
+
+
+@pytest.mark.parametrize("symbols", [("",), (1,), (None,)])
+def test_a_symbol_has_a_name(symbols):
+    with pytest.raises(InvalidBars, match="symbols must be named"):
+        Bars(symbols, *(getattr(BARS, name)[:, :1] if name in COLUMNS else BARS.at
+                        for name in ("at", *COLUMNS)), BARS.basis)  # fmt: skip
+
+
+@pytest.mark.parametrize("day", [0, False, ""])
+def test_a_day_that_is_none_is_not_the_beginning(day):
+    for ask in (lambda: between(BARS, day, None), lambda: course_of(BARS, day)):
+        with pytest.raises(InvalidTime, match="a date is needed"):
+            ask()
+
+
+@pytest.mark.parametrize("least", [math.nan, -1, 2.5])
+def test_an_objective_asks_for_a_whole_number_of_trades(least):
+    with pytest.raises(InvalidPolicy, match="min_trades must be a whole number"):
+        Objective("sharpe", least)
+
+
+@pytest.mark.parametrize("choose", ["peak", lambda training: -1, lambda training: 99])
+def test_a_chooser_names_a_point_of_its_grid(choose):
+    grid = Grid({"sizing.stop_pct": (2.0, 3.0)})
+    with pytest.raises(InvalidPolicy, match="choose"):
+        walk_forward(BARS, grid, Windows(20, 10), choose=choose)
