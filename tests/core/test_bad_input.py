@@ -373,7 +373,8 @@ def test_a_ruined_or_idle_candidate_has_no_score_and_says_why():
 
 
 def test_what_is_masked_is_not_there():
-    prices = np.ma.masked_where(np.arange(len(BARS))[:, None] == 3, BARS.close)
+    there = np.flatnonzero(~np.isnan(BARS.close[:, 0]))
+    prices = np.ma.masked_where(np.arange(len(BARS))[:, None] == there[5], BARS.close)
     hidden = {name: getattr(BARS, name) for name in COLUMNS} | {"close": prices}
     with pytest.raises(InvalidBars, match="close nan"):
         Bars(BARS.symbols, BARS.at, *(hidden[name] for name in COLUMNS), BARS.basis)
