@@ -51,7 +51,9 @@ class Market(NamedTuple):
     closes: Floats = NO_CLOSES  # (n_bars,)
 
 
-ACTION = np.dtype([("bar", "i8"), ("symbol", "i8"), ("ratio", "f8"), ("dividend", "f8")])
+ACTION = np.dtype(  # dividends per share after the split; earlier ones were due before it
+    [("bar", "i8"), ("symbol", "i8"), ("ratio", "f8"), ("dividend", "f8"), ("earlier", "f8")]
+)
 
 # %% ../nbs/27_book.ipynb #baf39771
 class Rules(NamedTuple):
@@ -449,6 +451,7 @@ def act_on(action: Numbers, t: int, market: Market, run: Run, rules: Rules) -> N
         return
     slot.quantity, slot.price = slot.quantity * ratio, slot.price / ratio
     slot.stop, slot.target = slot.stop / ratio, slot.target / ratio
+    paid = slot.quantity * action.earlier  # parts of a share were whole ones then
     hold(s, slot.quantity, first, run)
     kept = whole(abs(slot.quantity), rules.costs.part) * (1.0 if slot.quantity > 0 else -1.0)
     if abs(kept - slot.quantity) > 1e-6 * rules.costs.part:  # what is no whole share is paid out
@@ -456,8 +459,8 @@ def act_on(action: Numbers, t: int, market: Market, run: Run, rules: Rules) -> N
     else:
         slot.quantity = kept
         hold(s, kept, first, run)
-    book.cash += slot.quantity * action.dividend
-    book.dividends += slot.quantity * action.dividend
+    paid += slot.quantity * action.dividend
+    book.cash, book.dividends = book.cash + paid, book.dividends + paid
 
 # %% ../nbs/27_book.ipynb #7be2a914
 @compiled

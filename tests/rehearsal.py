@@ -106,8 +106,8 @@ class Rehearsal:
         self.tell()
         self.used = {}
         self.accrue(t)
-        for action in self.met(t):
-            self.act(action, t)
+        for action, earlier in self.met(t):
+            self.act(action, earlier, t)
         for s, symbol in self.present(t):
             self.prices[symbol] = float(self.bars.open[t, s])
             self.quoted[symbol] = self.opened[t]
@@ -117,7 +117,7 @@ class Rehearsal:
             self.fill(t, decisions[-1])
         return decisions
 
-    def act(self, action: Action, t: int) -> None:
+    def act(self, action: Action, earlier: float, t: int) -> None:
         """What happens to a share, to what is held of it, and to what is about to be bought."""
         symbol, ratio = action.symbol, action.ratio
         s = self.bars.symbols.index(symbol)
@@ -147,16 +147,17 @@ class Rehearsal:
         else:
             odd = Fill(symbol, kept - grown.quantity, first, 0.0, self.opened[t], "split")
             self.fills.append(odd)
-        paid = self.portfolio.cash + kept * action.dividend
+        paid = self.portfolio.cash + (grown.quantity * earlier + kept * action.dividend)
         self.portfolio = replace(self.portfolio, cash=paid)
 
-    def met(self, t: int) -> list[Action]:
+    def met(self, t: int) -> list[tuple[Action, float]]:
         """What a symbol meets at one bar is one action: see `argo_alpine.inputs.in_one`."""
         found: dict[str, list[Action]] = {}
         for action in self.actions:
             if self.falls_on(action, t):
                 found.setdefault(action.symbol, []).append(action)
-        return [Action(name, some[0].day, *in_one(some)) for name, some in found.items()]
+        joined = {name: (some[0].day, *in_one(some)) for name, some in found.items()}
+        return [(Action(name, *one), earlier) for name, (*one, earlier) in joined.items()]
 
     def falls_on(self, action: Action, t: int) -> bool:
         """Whether this is the first bar of the symbol on the day or after it."""
@@ -276,7 +277,7 @@ class Rehearsal:
         for s, symbol in self.present(t):
             bar = one_bar(self.bars, t, s)
             self.prices[symbol], self.quoted[symbol] = bar.close, self.closed[t]
-            for action in self.met(t):
+            for action, _ in self.met(t):
                 if action.symbol == symbol:
                     rescale(self.states[s], self.rings[s], action.ratio)
             fold(

@@ -5,7 +5,6 @@ does not add up; an empty list is the proof, and the seeded faults below show th
 """
 
 from dataclasses import replace
-from datetime import timedelta
 from fractions import Fraction
 
 import numpy as np
@@ -68,16 +67,28 @@ class Books:
         self.fees += exact(float(row["fee"]))
         self.held[row["symbol"]] += quantity
 
-    def split(self, s: int, action: Action, odd: list[np.void]) -> None:
+    def pay(self, s: int, held: Fraction, dividend: float) -> None:
+        paid = held * exact(dividend)
+        self.cash, self.dividends = self.cash + paid, self.dividends + paid
+
+    def meet(self, s: int, some: list[Action], odd: list[np.void]) -> None:
+        """Day by day, a split before a dividend; what is no whole share is paid out at the end."""
+        some = sorted(some, key=lambda a: (a.day, a.ratio == 1.0, a.ratio, a.dividend))
+        splits = [i for i, action in enumerate(some) if action.ratio != 1.0]
+        last, ratio = max(splits, default=0), 1.0
+        for action in some[:last]:
+            ratio *= action.ratio
+            self.pay(s, self.held[s] * exact(ratio), action.dividend)
+        ratio *= some[last].ratio
         # shares after a split are a float: what is no whole one of them is paid out exactly
-        self.held[s] = exact(float(self.held[s]) * action.ratio)
+        self.held[s] = exact(float(self.held[s]) * ratio)
         if not odd:  # it came out even, but for the last bits
             self.held[s] = exact(round(float(self.held[s]) / self.part) * self.part)
-        self.last[s] /= exact(action.ratio)
+        self.last[s] /= exact(ratio)
         for row in odd:
             self.fill(row)
-        paid = self.held[s] * exact(action.dividend)
-        self.cash, self.dividends = self.cash + paid, self.dividends + paid
+        for action in some[last:]:
+            self.pay(s, self.held[s], action.dividend)
 
     def value(self) -> Fraction:
         return self.cash + sum(q * p for q, p in zip(self.held, self.last, strict=True))
@@ -102,8 +113,8 @@ def objections(run: Backtest, actions: tuple[Action, ...] = ()) -> list[str]:
         rows = by_bar.get(t, [])
         for s in range(len(bars.symbols)):
             odd = [row for row in rows if row["symbol"] == s and row["leg"] == SPLIT]
-            for action in happens.get((t, s), []):
-                books.split(s, action, odd)
+            if some := happens.get((t, s), []):
+                books.meet(s, some, odd)
         for row in rows:
             if row["leg"] != SPLIT:
                 wrong += wrong_fill(run, t, row, books.held[row["symbol"]])
@@ -261,10 +272,7 @@ ACTIONS = (("A", 60, 1.5, 0.37), ("B", 90, 0.1, 0.0), ("C", 120, 1.0, 0.37))
 def eventful(**costs: float) -> tuple[Backtest, tuple[Action, ...]]:
     """A run in which everything happens."""
     bars = a_market(5, 250, ("A", "B", "C"), 0.02)
-    actions = tuple(
-        Action(s, bars.times[t].date() - timedelta(days=0), ratio, paid)
-        for s, t, ratio, paid in ACTIONS
-    )
+    actions = tuple(Action(s, bars.times[t].date(), ratio, paid) for s, t, ratio, paid in ACTIONS)
     policy = Policy(
         indicators=QUICK,
         risk=RiskPolicy(drawdown_pct=80.0, daily_loss_pct=90.0),

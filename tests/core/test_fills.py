@@ -474,3 +474,17 @@ def test_a_short_that_may_never_be_filled_is_no_hedge():
 def test_a_short_that_stays_is_a_hedge():
     run = of_two(QUIET, [[-1.0, nan], [nan, 1.0], [nan, nan]])
     assert run.fills["quantity"].tolist() == [-20.0, 40.0]
+
+
+def test_a_dividend_before_a_reverse_split_is_paid_on_parts_of_shares_too():
+    """Fifteen shares get a dollar each; then they are one and a half, and the half is paid out."""
+    bars = beside(market(QUIET, QUIET, "nan nan nan nan", "1000 1010 990 1000"))
+    wishes = np.full((4, 2), nan)
+    wishes[0, 0] = 1.0
+    days = [bars.times[t].date() for t in (2, 3)]
+    actions = [Action("A", days[0], 1.0, 1.0), Action("A", days[1], 0.1)]
+    policy = replace(UNLIMITED, indicators=QUICK, sizing=SizingPolicy(stop_pct=0.0, target_pct=0.0))
+    given = {"targets": wishes, "sizes": np.full((4, 2), 1.5), "actions": actions}
+    run = backtest(bars, policy, FREE, **given)
+    assert run.dividends == pytest.approx(15.0) and run.holdings["quantity"].tolist() == [1.0]
+    assert run.equity[-1] == pytest.approx(100_015.0)
