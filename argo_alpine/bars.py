@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['COLUMNS', 'BASES', 'EARLIEST', 'LATEST', 'Five', 'Made', 'Splits', 'first_flaw', 'check_layout', 'check_prices',
-           'each', 'sparkline', 'table_row', 'table', 'Bars', 'from_frame', 'column', 'to_frame', 'one_bar', 'join',
-           'sliced', 'between', 'adjust_splits', 'Action', 'sample', 'sample_actions', 'load', 'skipped_sessions']
+           'laid_out', 'each', 'sparkline', 'table_row', 'table', 'Bars', 'from_frame', 'column', 'to_frame', 'one_bar',
+           'join', 'sliced', 'between', 'adjust_splits', 'Action', 'sample', 'sample_actions', 'load',
+           'skipped_sessions']
 
 # %% ../nbs/02_bars.ipynb #c8338c51
 import html
@@ -107,6 +108,13 @@ def check_prices(bars: "Bars") -> None:
         )
 
 
+def laid_out(given: Floats) -> Floats:
+    "A column in the one layout that code is compiled for; what is masked is not there."
+    if isinstance(given, np.ma.MaskedArray):
+        given = np.where(np.ma.getmaskarray(given), np.nan, given.data)
+    return np.require(given, np.float64, ("C", "W"))
+
+
 Five: TypeAlias = tuple[Floats, Floats, Floats, Floats, Floats]
 
 
@@ -172,14 +180,9 @@ class Bars(Value):
     known: dict[str, Any] = field(default_factory=dict, init=False, repr=False)  # once asked
 
     def __post_init__(self) -> None:
-        # one layout for all: compiled code is compiled for each kind of array it meets
         object.__setattr__(self, "at", np.require(self.at, requirements=("C", "W")))
         for name in COLUMNS:
-            given = getattr(self, name)
-            if isinstance(given, np.ma.MaskedArray):  # what is masked is not there
-                given = np.where(np.ma.getmaskarray(given), np.nan, given.data)
-            column = np.require(given, np.float64, ("C", "W"))
-            object.__setattr__(self, name, column)
+            object.__setattr__(self, name, laid_out(getattr(self, name)))
         check_layout(self)
         check_prices(self)
 

@@ -118,7 +118,7 @@ def in_a_row(name: str, values: Any) -> tuple[Knob, ...]:
             return tuple(values.tolist() if hasattr(values, "tolist") else values)
     raise InvalidPolicy(f"{name} needs values in a row, such as (2.0, 3.0), was {values!r}")
 
-
+# %% ../nbs/25_fields.ipynb #e614811a
 @dataclass(frozen=True, slots=True)
 class Grid(Value):
     "Some knobs and the values each may take."

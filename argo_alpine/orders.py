@@ -84,7 +84,7 @@ def entries_of(book: Portfolio, orders: Sequence[Order]) -> list[Order]:
     "Entries that are at work, those of this moment first."
     return [order for order in (*orders, *book.working.values()) if order.leg == "entry"]
 
-
+# %% ../nbs/23_orders.ipynb #d457a798
 def leaving(side: int, book: Portfolio, prices: Mapping[str, float], limits: RiskPolicy) -> float:
     "Value of what is held on a side and about to be closed; 0 where the net limit says nothing."
     if limits.net_pct >= limits.gross_pct:
@@ -97,7 +97,7 @@ def leaving(side: int, book: Portfolio, prices: Mapping[str, float], limits: Ris
         if p.quantity * side > 0 and p.symbol in against
     )
 
-
+# %% ../nbs/23_orders.ipynb #558fab9d
 def of_account(
     side: int, moment: Moment, book: Portfolio, orders: Sequence[Order], limits: RiskPolicy
 ) -> Seen:

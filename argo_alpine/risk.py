@@ -29,9 +29,7 @@ class RiskPolicy:
     drawdown_pct: float = 10.0  # of the highest equity seen
     group_limit: int = 3  # open positions in one correlation group
     gross_pct: float = 100.0  # longs plus shorts, of equity
-    net_pct: float = (
-        100.0  # longs minus shorts, of equity; what is to be closed or filled yet is no hedge
-    )
+    net_pct: float = 100.0  # longs minus shorts, of equity; see `argo_alpine.queue.leaving`
     collar_pct: float = 2.0  # a fresh price this far from the decision close
     rearm_after: int = 0  # days of 24 hours a drawdown halt lasts; 0: until resumed
     allowed: tuple[str, ...] = ()  # symbols that may be traded; none listed: all

@@ -275,7 +275,7 @@ def overlap(done: NDArray[np.void], horizon: int) -> int:  # bars
     lives = done["end"] - done["bar"]
     return max(int(np.quantile(lives, 0.95, method="higher")), 1) if len(done) else horizon
 
-
+# %% ../nbs/32_signal_quality.ipynb #1b02db05
 def why_empty(labels: NDArray[np.void], horizon: int) -> str:
     "Why there is nothing to judge, or nothing."
     if len(ended(labels)):

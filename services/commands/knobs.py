@@ -17,7 +17,9 @@ SLOW = "Running; after a change of the code the first run compiles for about a m
 
 def listed(symbols: str) -> list[str]:
     """The symbols in `AAPL,MSFT`."""
-    return symbols.replace(",", " ").upper().split()
+    from argo_alpine.samples import symbols_in
+
+    return symbols_in(symbols)
 
 
 def day(text: str | date) -> date:

@@ -17,7 +17,7 @@ from typing import Any, TypeAlias
 import argo_alpine
 from argo_alpine import domain
 from argo_alpine.domain import ArgoAlpineError, Invalid, InvalidPolicy, Unavailable, UnavailableData
-from argo_alpine.samples import checksums
+from argo_alpine.samples import checksums, symbols_in
 from services.common import printer
 from services.common.comparison import write_index
 from services.common.page import Json, page, text_of
@@ -296,7 +296,7 @@ def data_of(metrics: Mapping[str, Any], parameters: Mapping[str, Setting]) -> di
     """Digests of the data a report read: as it says itself, else of its symbols."""
     if isinstance(said := metrics.get("checksums"), Mapping):
         return {str(k): str(v) for k, v in said.items()}
-    symbols = str(parameters.get("symbols", "")).upper().replace(",", " ").split()
+    symbols = symbols_in(str(parameters.get("symbols", "")))
     return checksums(symbols) if symbols else {}
 
 

@@ -30,7 +30,7 @@ from argo_alpine.optimize import (
     running,
     search,
     sweep,
-    together,
+    while_all_stay,
 )
 from argo_alpine.plateau import best, nearby_scores, plateau_scores
 from argo_alpine.sessions import day_number
@@ -448,16 +448,16 @@ def test_a_search_ends_when_a_worker_does(monkeypatch, then):
 
     monkeypatch.setattr("distributed.wait", nothing_yet)
     client = Leaving("ab", "ab", then)
-    with pytest.raises(Unavailable, match="goes on from there"), together(client) as there:
+    with pytest.raises(Unavailable, match="goes on from there"), while_all_stay(client) as there:
         gathered(client, [Endless()], there)
 
 
 def test_an_error_of_ours_is_not_laid_on_the_cluster():
-    with pytest.raises(KeyError), together(Leaving("ab")):
+    with pytest.raises(KeyError), while_all_stay(Leaving("ab")):
         raise KeyError("ours")
-    with pytest.raises(PermissionError), together(Leaving("ab")):
+    with pytest.raises(PermissionError), while_all_stay(Leaving("ab")):
         raise PermissionError(13, "a folder of ours")
-    with pytest.raises(Unavailable, match="KeyError"), together(Leaving("ab", "a")):
+    with pytest.raises(Unavailable, match="KeyError"), while_all_stay(Leaving("ab", "a")):
         raise KeyError("theirs")
 
 
