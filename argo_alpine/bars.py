@@ -205,6 +205,11 @@ class Bars(Value):
         return self.once("days", lambda: bar_days(self.at))
 
     @property
+    def open_days(self) -> Ints:
+        "The exchange date on which each bar opened; a market that never closes may differ from `days`."
+        return self.once("open days", lambda: bar_days(self.opened))
+
+    @property
     def skipped(self) -> tuple[date, ...]:
         "Sessions that daily bars should have and have not."
         return self.once("skipped", lambda: skipped_sessions(self.at))

@@ -166,7 +166,8 @@ def caught_up(
     book = released(book, moment)
     if not is_answer(moment.account):
         return book, tuple(trades)
-    book = marked(book, moment.account.equity, exchange_date(moment.at))
+    # midnight ends its day, as it does for bars
+    book = marked(book, moment.account.equity, exchange_date(moment.at - timedelta.resolution))
     days = (moment.at - book.halted).days if book.halted else 0
     mode, peak = watch(int(book.mode), book.equity, book.peak, days, numbers(policy.risk))
     began = book.halted if book.mode == Mode.HALTED else moment.at  # an operator's has no date

@@ -23,7 +23,7 @@ def purged(
     starts: Ints,  # (n_labels,) microseconds UTC, as are the others
     ends: Ints,  # (n_labels,) when the label was known
     first: int,  # close of the block's first bar
-    last: int,  # close of its last one
+    last: int,  # when its last label was known; the close of its last bar if it has none
 ) -> NDArray[np.bool_]:  # (n_labels,) may be trained on
     "Which labels do not touch a test block, [start, end] against [first, last]."
     return np.asarray((ends < first) | (starts > last))
@@ -84,10 +84,16 @@ def folds(
     ends = [end if n - end > 1 else n for end in reach]  # a lone last bar is no test
     edge = np.append(np.searchsorted(days, days), n)  # the first bar of the same day
     tests = [Span(int(edge[a]), int(edge[b])) for a, b in zip(begins, ends, strict=True)]
+
+    def whole_days(stop: int) -> int:  # the first bar of a day, from that one on
+        return int(
+            stop if stop >= n or edge[stop] == stop else np.searchsorted(days, days[stop], "right")
+        )
+
     made = []
     for i, test in enumerate(tests):
         first = origin if windows.anchored else max(origin, int(edge[max(test.first - gap, 0)]))
-        holes = [Span(t.stop, t.stop + windows.embargo) for t in tests[:i]]
+        holes = [Span(t.stop, whole_days(t.stop + windows.embargo)) for t in tests[:i]]
         made.append(Fold(without(Span(first, test.first - windows.purge), holes), test))
     if not all(f.train and f.test.stop - f.test.first >= 2 for f in made):
         raise InvalidPolicy(f"windows: every fold needs two bars or more on each side, {windows}")
@@ -103,6 +109,7 @@ def k_folds(n_bars: int, k: int, purge: int = 0, embargo: int = 0) -> tuple[Fold
         raise InvalidPolicy(f"k must lie between 2 and {n_bars // 2} for {n_bars} bars, was {k}")
     edges = [round(n_bars * i / k) for i in range(k + 1)]
     tests = [Span(*pair) for pair in pairwise(edges)]
-    guarded = [Span(test.first - purge, test.stop + embargo) for test in tests]
+    # the last label of a test is known so many bars behind it, and prices until then are the test's
+    guarded = [Span(test.first - purge, test.stop + purge + embargo) for test in tests]
     trains = [without(Span(0, n_bars), [hole]) for hole in guarded]
     return tuple(Fold(*pair) for pair in zip(trains, tests, strict=True))

@@ -49,9 +49,10 @@ def check_clocks(bars: Bars) -> None:
     least = int(np.diff(bars.at).min()) if len(bars) > 1 else 0
     for s, symbol in enumerate(bars.symbols):
         own = np.diff(bars.at[~np.isnan(bars.close[:, s])])
-        if len(own) >= 10 and 2 * least < own.min():
+        usual = int(np.median(own)) if len(own) else 0  # the last bar of a session may be shorter
+        if len(own) >= 10 and 2 * least <= usual:
             raise InvalidBars(
-                f"{symbol} closes every {own.min() / 6e7:g} minutes, another symbol in between, "
+                f"{symbol} closes every {usual / 6e7:g} minutes, another symbol in between, "
                 f"{least / 6e7:g} minutes apart: bars overlap, and what is decided at one close has "
                 "no open at the next; test them apart"
             )
@@ -143,7 +144,8 @@ def market_of(
     "What the loop reads of bars. *Raises* `InvalidBars`."
     columns = (bars.open, bars.high, bars.low, bars.close, bars.volume, NONE)
     falls = actions_of(bars, actions)
-    clock = (bars.opened, bars.at, bars.days)
+    overnight = np.flatnonzero(bars.open_days != bars.days)
+    clock = (bars.opened, bars.at, bars.days, bars.open_days, overnight)
     market = Market(*clock, *columns, ratios_of(bars, falls), falls, *given)
     if len(bars.symbols) > 1 or len(given[0]):
         return market

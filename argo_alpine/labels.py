@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['PENDING', 'HIT', 'STOPPED', 'EXPIRED', 'VOID', 'OUTCOMES', 'LABEL', 'Paths', 'ending_of', 'write_label', 'label_all',
-           'paths_of', 'filled_in', 'labels_of', 'forward', 'horizon_curve']
+           'paths_of', 'filled_in', 'labels_of', 'matured', 'forward', 'horizon_curve']
 
 # %% ../nbs/31_labels.ipynb #28fb6c44
 import math
@@ -23,7 +23,8 @@ from .fills import AT_OPEN, EARLIER, TARGET, exit_at, exit_price, gapped
 from .knobs import numbers
 from .opinions import atrs_of
 from .results import Backtest
-from .scores import FLOOR, mean_of
+from .scores import mean_of
+from .shares import FLOOR
 from .sizing import bracket
 
 # %% ../nbs/31_labels.ipynb #2c65b77f
@@ -151,10 +152,12 @@ def labels_of(
 ) -> NDArray[np.void]:  # LABEL, by bar, then symbol
     """Every consensus with a side, acted upon or not, and what would have become of it.
 
-    *Raises* `UnavailableData` without a log, `InvalidPolicy` for entries at a limit.
+    *Raises* `UnavailableData` without a log, `InvalidPolicy` for entries at a limit, or splits.
     """
     if run.log is None:
         raise UnavailableData("this run kept no log: call backtest with keep_log=True")
+    if len(run.market.ratios):
+        raise InvalidPolicy("labels do not pass over splits: run prices adjusted for them")
     if run.policy.sizing.is_limit:
         raise InvalidPolicy(
             "signals are judged by entries at the market: set sizing.is_limit to False"
@@ -166,6 +169,14 @@ def labels_of(
     rows["bar"], rows["symbol"], rows["side"] = t + skipped, s, side[t, s]
     rows["confidence"] = 0 if every else run.log["confidence"][t, s]
     return filled_in(run, bars, rows, horizon)
+
+# %% ../nbs/31_labels.ipynb #31bb0009
+def matured(labels: NDArray[np.void], n_bars: int, horizon: int) -> NDArray[np.void]:
+    "The same labels; what had less than the whole horizon before the last bar is pending."
+    rows = labels.copy()
+    is_late = rows["bar"] + horizon >= n_bars
+    rows["outcome"][is_late & (rows["outcome"] != VOID)] = PENDING
+    return rows
 
 # %% ../nbs/31_labels.ipynb #3d0aba5b
 @compiled(makes_arrays=True)

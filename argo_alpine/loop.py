@@ -202,7 +202,7 @@ def fill_orders(t: int, market: Market, run: Run, rules: Rules) -> None:
 @compiled
 def open_bar(t: int, now: Marks, market: Market, run: Run, rules: Rules) -> Marks:
     "The open: what happened since is booked, waiting wishes meet risk."
-    book, day, at = run.book[0], market.days[t], market.opened[t]
+    book, day, at = run.book[0], market.open_days[t], market.opened[t]
     if book.shorts > 0:
         pay_interest(t, market, run, rules)
     act_on_all(t, market, run, rules)

@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['PATIENCE', 'code_digest', 'actions_met', 'ground_of', 'counted', 'chunk_of', 'members', 'while_all_stay', 'gathered',
-           'spread', 'check_codes', 'on_cluster', 'running', 'plateau', 'Sweep', 'swept', 'sweep_page', 'sweep',
-           'progress', 'Range', 'checked_space', 'proposed', 'Visited', 'sampler', 'explored', 'search']
+           'spread', 'check_codes', 'on_cluster', 'running', 'plateau', 'Sweep', 'swept', 'sharpe_in_words',
+           'sweep_page', 'sweep', 'progress', 'Range', 'checked_space', 'proposed', 'Visited', 'sampler', 'explored',
+           'search']
 
 # %% ../nbs/35_optimize.ipynb #63c53a8d
 import math
@@ -25,12 +26,14 @@ import pandas as pd
 
 import argo_alpine
 from .bars import COLUMNS, Action, Bars, each
+from .curves import luckiest
 from .domain import Floats, InvalidPolicy, InvalidSettings, Unavailable, Value
 from .fields import Grid, Knob, knobs, places, with_fields
-from .metrics import reading
+from .metrics import SHORT, is_short
 from .plateau import best, nearby_scores, plateau_scores
 from .records import digest, parsed
 from .sessions import instant
+from .shares import reading
 from .stretches import Candidate, Course
 from .trials import Ledger
 from argo_alpine.walk_forward import (
@@ -227,6 +230,7 @@ class Sweep(Value):
     peak: int | None  # row of the best score; None: nothing could be judged
     plateau: int | None  # row of the best neighbourhood
     ever: int | None  # trials in the ledger, these included; None: not counted
+    is_short: bool = False  # too few days for numbers per year
 
     @property
     def trials(self) -> int:
@@ -237,6 +241,9 @@ class Sweep(Value):
     def caveat(self) -> str:
         "What has to be said beside any of these scores."
         said = f"The best of {self.trials} trials flatters: some of it is luck"
+        lucky = luckiest(self.table["sharpe"].to_numpy(np.float64))
+        if not (math.isnan(lucky) or self.is_short):
+            said += f"; as many without skill would show a Sharpe ratio of about {reading(lucky)}"
         kept = "not counted in a ledger" if self.ever is None else f"{self.ever} ever counted"
         return f"{said} ({kept}). Hypothetical; nothing here was out of sample."
 
@@ -262,15 +269,21 @@ def swept(
     for name in ("sharpe", "sharpe_low", "sharpe_high", "total_return", "max_drawdown"):
         table[name] = [getattr(o.summary, name) if o.summary else nan for o in found]
     table["trades"] = [o.summary.trades if o.summary else 0 for o in found]
+    table["halts"] = [o.halts for o in found]
     table["why"] = [why for _, why in pairs]
     chosen = best(scores), best(table["plateau"].to_numpy(), scores)
     ever = None if ledger is None else len(ledger)
-    names = tuple(points[0])
-    return Sweep(
-        course.bars.symbols, objective, names, tuple(candidates), table, grid, *chosen, ever
-    )
+    what = course.bars.symbols, objective, tuple(points[0]), tuple(candidates), table, grid
+    return Sweep(*what, *chosen, ever, any(is_short(o.summary) for o in found if o.summary))
 
 # %% ../nbs/35_optimize.ipynb #02eb97cb
+def sharpe_in_words(sweep: Sweep, row: Mapping[Any, Any]) -> str:  # of its table
+    "The Sharpe ratio of a trial with its interval, or why it is not said."
+    if sweep.is_short:
+        return f"not annualised: {SHORT}"
+    return reading(row["sharpe"], row["sharpe_low"], row["sharpe_high"])
+
+
 def sweep_page(sweep: Sweep) -> str:
     "A search for the end of a notebook cell."
     rows = {}
@@ -281,11 +294,10 @@ def sweep_page(sweep: Sweep) -> str:
                 **{knob: row[knob] for knob in sweep.names},
                 f"score ({sweep.objective.name})": reading(row["score"]),
                 "median of neighbours": reading(row["plateau"]),
-                "Sharpe ratio [95 %]": reading(
-                    row["sharpe"], row["sharpe_low"], row["sharpe_high"]
-                ),
+                "Sharpe ratio [95 %]": sharpe_in_words(sweep, row),
                 "return": reading(row["total_return"], pct=True),
                 "trades": row["trades"],
+                "halts": row["halts"],
             }
     head = f"{', '.join(sweep.symbols)}: {sweep.trials} trials. {sweep.caveat}"
     if not rows:

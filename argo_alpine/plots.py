@@ -6,7 +6,7 @@
 __all__ = ['BLUE', 'ORANGE', 'GREEN', 'PURPLE', 'GREY', 'AXIS', 'LOOK', 'Times', 'HELD', 'DIVERGING', 'STILL_OPEN', 'ENTRIES',
            'EXITS', 'MOMENTS', 'dressed', 'on_axis', 'line', 'equity_and_drawdown', 'votes_of_a_day', 'marks',
            'stories', 'trades_on_price', 'monthly_table', 'cost_bars', 'coverage_bars', 'reason_bars', 'evidence',
-           'verdict']
+           'lead_in_words', 'verdict']
 
 # %% ../nbs/38_plots.ipynb #4c682817
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,8 @@ from plotly.subplots import make_subplots
 
 from .curves import drawdowns, finite
 from .domain import Floats
-from .metrics import RATE_FLOOR, Summary, is_short, reading, told
+from .metrics import SHORT, Summary, is_short, told
+from .shares import FLOOR, reading
 
 # %% ../nbs/38_plots.ipynb #5ba6fc35
 BLUE, ORANGE, GREEN, PURPLE, GREY = "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#8c8c8c"
@@ -267,9 +268,12 @@ def reason_bars(
     return fig.update_yaxes(autorange="reversed")
 
 # %% ../nbs/38_plots.ipynb #62a448da
-def evidence(summary: Summary, benchmark: float) -> str:  # total return of buy and hold, fraction
+def evidence(
+    summary: Summary,
+    beyond: tuple[float, float, float],  # `ahead` of holding as much of the same symbols
+) -> str:
     "What the numbers allow us to do."
-    if summary.trades < RATE_FLOOR:
+    if summary.trades < FLOOR:
         return "too few trades to judge"
     if is_short(summary):
         return "too short a time to judge"
@@ -277,14 +281,23 @@ def evidence(summary: Summary, benchmark: float) -> str:  # total return of buy 
         return "it lost, and more than luck explains"
     if not summary.sharpe_low > 0:
         return "nothing here that luck could not explain"
-    if not summary.total_return > benchmark:
-        return "no reason to prefer it to holding"
+    if beyond[2] < 0:
+        return "worse than holding as much of the same symbols"
+    if not beyond[1] > 0:
+        return "not to be told from holding as much of the same symbols"
     return "a reason to look further, not to trade"
 
 # %% ../nbs/38_plots.ipynb #f81e7c3b
+def lead_in_words(summary: Summary, beyond: tuple[float, float, float]) -> str:
+    "The information ratio, where there is one."
+    ratio = f"not annualised: {SHORT}" if is_short(summary) else reading(*beyond)
+    return f"information ratio against holding as much of them {ratio}"
+
+
 def verdict(
     summary: Summary,
     benchmark: float,  # total return of holding the same symbols, fraction
+    beyond: tuple[float, float, float],  # `ahead` of holding as much of them
 ) -> str:
     "The sober sentence above the pictures."
     gained, held = reading(summary.total_return, pct=True), reading(benchmark, pct=True)
@@ -295,5 +308,6 @@ def verdict(
     )
     return (
         f"{done} {gained}, {order} than the {held} of buying and holding the same symbols. "
-        f"Sharpe ratio {told(summary)['sharpe']}. In short: {evidence(summary, benchmark)}."
+        f"Sharpe ratio {told(summary)['sharpe']}; {lead_in_words(summary, beyond)}. "
+        f"In short: {evidence(summary, beyond)}."
     )

@@ -284,6 +284,9 @@ def coast(
     )
     if book.acted < len(market.actions):
         end = min(end, market.actions[book.acted].bar)
+    if len(market.overnight) > 0:  # a day of theirs begins between open and close
+        turn = np.searchsorted(market.overnight, t)
+        end = min(end, market.overnight[turn]) if turn < len(market.overnight) else end
     asked, has_spoken = t, False
     if is_out:  # what is wished on the last of these bars may be granted
         asked = before_rearm(t, end, now, market, rules) - 1

@@ -17,7 +17,7 @@ from .plots import BLUE, GREY, ORANGE, dressed, on_axis
 
 # %% ../nbs/39_search_plots.ipynb #47249350
 def promised_and_kept(
-    folds: pd.DataFrame,  # a row per fold: test_from, test_to, inside, outside; NaN = not defined
+    folds: pd.DataFrame,  # as from `fold_table`; NaN = not defined
     score: str,  # what inside and outside are, for the axis
 ) -> Figure:
     "What training promised and the test kept, fold by fold."
@@ -27,8 +27,10 @@ def promised_and_kept(
     for name, a, b in zip(names, folds["inside"], folds["outside"], strict=True):
         line = {"color": GREY, "width": 1}
         fig.add_scatter(x=[name] * 2, y=[a, b], mode="lines", line=line, showlegend=False)
+    kept, low, high = (folds[c].to_numpy() for c in ("outside", "outside_low", "outside_high"))
+    arms = {"type": "data", "array": high - kept, "arrayminus": kept - low, "color": BLUE}
     looks = {"inside": ("circle-open", GREY), "outside": ("diamond", BLUE)}
-    words = {"inside": "Promised in training, best of many", "outside": "Kept in the test"}
+    words = {"inside": "Promised in training, best of many", "outside": "Kept in the test, 95 %"}
     for column, (symbol, color) in looks.items():
         fig.add_scatter(
             x=names,
@@ -36,6 +38,7 @@ def promised_and_kept(
             name=words[column],
             mode="markers",
             marker={"symbol": symbol, "color": color, "size": 10, "line": {"width": 2}},
+            error_y=arms if column == "outside" else None,
             hovertemplate="%{x}: %{y:.2f}<extra></extra>",
         )
     return dressed(fig, "Test window [first and last month]", score, 340)

@@ -222,15 +222,18 @@ def closes(
 @compiled
 def bar_openings(at: Ints, opens: Ints, ends: Ints, found: Ints) -> None:  # (n,), written
     "When each bar opened, from the closes of the bars and the hours of the sessions."
-    k, step = np.searchsorted(ends, at[0]), 0
+    k, step, rough = np.searchsorted(ends, at[0]), 0, 0
     for i in range(len(at)):
         before = at[i - 1] if i > 0 else opens[0]
-        if i > 0:  # what comes later must not move an open
-            step = min(step, at[i] - before) if i > 1 else at[i] - before
         while k + 1 < len(ends) and ends[k] < at[i]:
             k += 1
-        is_session = k < len(ends) and ends[k] == at[i] and before <= opens[k]
-        found[i] = opens[k] if is_session else max(at[i] - step, before)
+        is_last = k < len(ends) and ends[k] == at[i]
+        if i > 0:  # what comes later must not move an open
+            rough = min(rough, at[i] - before) if rough > 0 else at[i] - before
+        if i > 0 and not is_last:  # a session may cut its last bar short
+            step = min(step, at[i] - before) if step > 0 else at[i] - before
+        is_session, usual = is_last and before <= opens[k], step if step > 0 else rough
+        found[i] = opens[k] if is_session else max(at[i] - usual, before)
 
 
 def openings(

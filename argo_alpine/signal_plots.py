@@ -13,8 +13,8 @@ import pandas as pd
 from plotly.graph_objects import Figure, Scatter
 
 from .domain import Floats
-from .metrics import RATE_FLOOR, reading
 from .plots import BLUE, GREY, ORANGE, dressed
+from .shares import FLOOR, reading
 
 # %% ../nbs/39_signal_plots.ipynb #70848ccf
 def dots(
@@ -33,19 +33,27 @@ def dots(
 
 # %% ../nbs/39_signal_plots.ipynb #783bea5c
 def rate_dots(
-    table: pd.DataFrame,  # a row per group: n, and share, low, high, needed (0..1, NaN for few)
+    table: pd.DataFrame,  # by group: n, share, low, high, needed, margin and its ends (0..1)
 ) -> Figure:
     "A hit rate for each group, and the one it needed."
-    columns = ("share", "low", "high", "needed")
-    share, low, high, even = (100.0 * table[name].to_numpy(np.float64) for name in columns)
+    columns = ("share", "low", "high", "needed", "margin_low", "margin_high")
+    share, low, high, even, least, most = (
+        100.0 * table[name].to_numpy(np.float64) for name in columns
+    )
     names = [": ".join(key) if isinstance(key, tuple) else str(key) for key in table.index]
     rows = [f"{name}, n = {n:,}" for name, n in zip(names, table["n"], strict=True)]
-    spans = zip(rows, share, low, high, even, strict=True)
-    told = [f"{r}: {s:.1f} % [{a:.1f}, {b:.1f}], needed {e:.1f} %" for r, s, a, b, e in spans]
+    spans = zip(rows, share, low, high, even, least, most, strict=True)
+    told = [
+        f"{r}: {s:.1f} % [{a:.1f}, {b:.1f}], needed {e:.1f} %, above it [{m:.1f}, {n:.1f}]"
+        for r, s, a, b, e, m, n in spans
+    ]
     look = dots(share, low, high, BLUE, told)
     fig = Figure(Scatter(x=share, y=rows, error_x=look.pop("arms"), **look))
     tick = {"symbol": "line-ns-open", "size": 16, "color": ORANGE, "line": {"width": 2.5}}
-    fig.add_scatter(x=even, y=rows, mode="markers", marker=tick, name="Needed", hoverinfo="skip")
+    apart = {"type": "data", "array": share - least - even, "arrayminus": even - share + most}
+    arms = {"error_x": {**apart, "color": ORANGE, "thickness": 1, "width": 3}}
+    named = {"name": "Needed; arms: not told apart", "hoverinfo": "skip"}
+    fig.add_scatter(x=even, y=rows, mode="markers", marker=tick, **arms, **named)
     fig = dressed(fig, "Target before stop [%]", "Group", 140 + 32 * len(table))
     fig.update_yaxes(categoryorder="array", categoryarray=rows[::-1])
     return fig.update_yaxes(range=[-0.6, len(rows) - 0.4])
@@ -112,7 +120,7 @@ def credit_dots(
     adds, low, high = (sources[name].to_numpy(np.float64) for name in ("adds", "low", "high"))
     names = [str(name) for name in sources.index]
     told = [
-        f"{name}: {v:,.2f} [{a:,.2f}, {b:,.2f}]"
+        f"{name}: " + ("never spoke" if np.isnan(a) else f"{v:,.2f} [{a:,.2f}, {b:,.2f}]")
         for name, v, a, b in zip(names, adds, low, high, strict=True)
     ]
     look = dots(adds, low, high, BLUE, told)
@@ -127,21 +135,23 @@ def signal_verdict(
     rate: tuple[float, float, float],  # target first: share, low, high
     needed: float,  # share that would have broken even
     net: tuple[float, float, float],  # basis points a signal after costs: mean, low, high
-    always_long: float,  # the same of a long on every bar
+    beyond: tuple[float, float, float],  # what that is more than a long on every bar brought
 ) -> str:
     "The sober sentence about signals."
-    if n < RATE_FLOOR:
+    if n < FLOOR:
         return f"{n} signals ended: too few to judge."
     if net[2] < 0:
         words = "they lost money"
     elif not net[1] > 0:
         words = "nothing here that luck could not explain"
-    elif not net[1] > always_long:
-        words = "no better than having no opinion and being long"
+    elif beyond[2] < 0:
+        words = "worse than having no opinion and being long"
+    elif not beyond[1] > 0:
+        words = "not to be told from having no opinion and being long"
     else:
         words = "a reason to look further, not to trade"
     return (
         f"Of {n:,} signals {reading(*rate, pct=True)} reached their target first, where "
         f"{reading(needed, pct=True)} were needed to break even; each brought {reading(*net)} "
-        f"basis points after costs, a long on every bar {reading(always_long)}: {words}."
+        f"basis points after costs, {reading(*beyond)} more than a long on every bar: {words}."
     )

@@ -8,7 +8,8 @@ import numpy as np
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from argo_alpine.metrics import RATE_FLOOR, win_rate
+from argo_alpine.metrics import win_rate
+from argo_alpine.shares import FLOOR
 from services.alpine.feed import current, value_of
 from services.alpine.plans import Plan
 from services.alpine.tables import feed
@@ -101,8 +102,8 @@ def trades_view(gains: list[float]) -> TradesView:
     """Round trips in numbers."""
     pnl = np.array(gains, np.float64)
     rate, won, total = win_rate(pnl), int((pnl > 0).sum()), float(pnl.sum())
-    if len(gains) < RATE_FLOOR:
-        why = f"{len(gains)} trades are too few for a rate: it takes {RATE_FLOOR}"
+    if len(gains) < FLOOR:
+        why = f"{len(gains)} trades are too few for a rate: it takes {FLOOR}"
         return TradesView(len(gains), won, None, None, None, why, total)
     return TradesView(len(gains), won, rate.share, rate.low, rate.high, "", total)
 

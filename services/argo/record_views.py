@@ -9,7 +9,8 @@ from sqlalchemy import Float, cast, func, select
 from sqlalchemy.orm import Session
 
 from argo_alpine.domain import Trade
-from argo_alpine.metrics import RATE_FLOOR, win_rate
+from argo_alpine.metrics import win_rate
+from argo_alpine.shares import FLOOR
 from services.argo import tables
 from services.argo.views import inside, number, value_of, whole_entries
 
@@ -139,7 +140,7 @@ def wins(session: Session) -> WinRate:
     """How many trades won; too few are a count and no rate."""
     pnl = np.array(session.execute(select(tables.trades.c.pnl)).scalars().all(), np.float64)
     rate, won = win_rate(pnl), int((pnl > 0).sum())
-    if rate.n < RATE_FLOOR:
-        why = f"{rate.n} trades are too few for a rate: it takes {RATE_FLOOR}"
+    if rate.n < FLOOR:
+        why = f"{rate.n} trades are too few for a rate: it takes {FLOOR}"
         return WinRate(rate.n, won, None, None, None, why)
     return WinRate(rate.n, won, rate.share, rate.low, rate.high, "")

@@ -102,20 +102,22 @@ def keep_trades(run: "Backtest", path: Path) -> None:
 
 def said_run(run: "Backtest") -> None:
     """A run for programs."""
+    from argo_alpine.bootstrap import luck
     from argo_alpine.metrics import as_json, summary
 
-    found = summary(run)
+    found = as_json(summary(run), luck(run))
     about = {"symbols": [*run.bars.symbols], "basis": run.bars.basis, "policy": run.policy.version}
     paid = {name: float(value) for name, value in run.paid.items()}
     halts = [f"{at:%Y-%m-%d}" for at in run.halts]
-    say({**about, "caveat": CAVEAT, "summary": as_json(found), "paid": paid, "halts": halts})
+    say({**about, "caveat": CAVEAT, "summary": found, "paid": paid, "halts": halts})
 
 
 def show_run(run: "Backtest") -> None:
     """A run for people."""
+    from argo_alpine.bootstrap import luck
     from argo_alpine.metrics import lines, summary
 
-    found = lines(summary(run))
+    found = lines(summary(run), luck(run))
     halts = ", ".join(f"{at:%Y-%m-%d}" for at in run.halts) or "none"
     extra = [("Trades", str(len(run.trades))), ("Halts", halts)]
     paid = [(f"Paid in {name}", f"{value:,.2f}") for name, value in run.paid.items()]

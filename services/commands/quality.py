@@ -81,7 +81,7 @@ def verdict(q: "SignalQuality") -> str:
 
     rate = q.hit_rate
     share = (rate.share, rate.low, rate.high)
-    said = signal_verdict(rate.n, share, q.needed, q.net, q.always_long[0])
+    said = signal_verdict(rate.n, share, q.needed, q.net, q.beyond)
     return f"{said} ({q.why_empty})" if q.why_empty else said
 
 
@@ -95,8 +95,7 @@ def said_quality(q: "SignalQuality") -> None:
 
 def show_quality(q: "SignalQuality") -> None:
     """A judgement for people."""
-    from argo_alpine.metrics import reading
-    from argo_alpine.scores import as_text
+    from argo_alpine.shares import reading
 
     print(verdict(q))
     counts = ", ".join(f"{n:,} {name}" for name, n in q.outcomes.items())
@@ -107,14 +106,16 @@ def show_quality(q: "SignalQuality") -> None:
         ("Target first [95 %]", q.hit_rate.text),
         ("Break-even at the legs", reading(q.break_even, pct=True)),
         ("Needed, as things were", reading(q.needed, pct=True)),
-        ("Got, after costs [bps]", reading(*q.net)),
-        ("A long on every bar [bps]", reading(*q.always_long)),
+        ("Above that [95 %]", reading(*q.margin, pct=True)),
+        ("Got, after costs [bps, 95 %]", reading(*q.net)),
+        ("A long on every bar [bps, 95 %]", reading(*q.always_long)),
+        ("Got beyond that [bps, 95 %]", reading(*q.beyond)),
     ]
     show(f"{', '.join(q.symbols)}, over {q.horizon} bars", ("", ""), rows)
     table = []
     for name, row in q.sources.iterrows():
         agreed = reading(row["agreement"], row["agreement_low"], row["agreement_high"], pct=True)
-        adds, *edges = (as_text(row[n], digits=0) for n in ("adds", "low", "high"))
+        adds, *edges = (reading(row[n], digits=0) for n in ("adds", "low", "high"))
         spoke = percent(row["coverage"])
         table.append((str(name), spoke, agreed, f"{row['beside']:,.0f}", adds, " to ".join(edges)))
     heads = ("source", "voted", "agreed [95 %]", "n", "adds [bps]", "95 %")

@@ -127,14 +127,14 @@ def short(name: str) -> str:
 
 def record(summary: "Summary | None", why: str) -> str:
     """A summary in a line."""
-    from argo_alpine.metrics import reading
+    from argo_alpine.metrics import told
 
     if summary is None:
         return why
-    ratio = reading(summary.sharpe, summary.sharpe_low, summary.sharpe_high)
+    words = told(summary)
     return (
-        f"return {reading(summary.total_return, pct=True)}, Sharpe ratio {ratio} [95 %], "
-        f"deepest drawdown {reading(summary.max_drawdown, pct=True)}, {summary.trades} trades"
+        f"return {words['total_return']}, Sharpe ratio {words['sharpe']}, "
+        f"deepest drawdown {words['max_drawdown']}, {summary.trades} trades"
     )
 
 
@@ -215,14 +215,15 @@ def said_walk(found: "WalkForward", note: str, ever: int) -> None:
 
 def show_walk(found: "WalkForward", note: str) -> None:
     """A walk for people."""
-    from argo_alpine.metrics import reading
+    from argo_alpine.shares import reading
     from argo_alpine.walk_forward import fold_table, stability
 
     names, rows = [*found.grid.axes], []
     for row in fold_table(found).to_dict("records"):
         window = f"{row['test_from']:%Y-%m} {row['test_to']:%Y-%m}"
         knobs = [cell(row[name]) for name in names]
-        scores = [reading(row["inside"]), reading(row["outside"])]
+        kept = reading(row["outside"], row["outside_low"], row["outside_high"])
+        scores = [reading(row["inside"]), kept]
         rows.append([window, *knobs, *scores, reading(row["return"], pct=True), str(row["trades"])])
     heads = ("window", *map(short, names), "inside", "outside", "return", "trades")
     show(f"{', '.join(found.symbols)}: {found.objective.name}", heads, rows)
@@ -303,17 +304,21 @@ def said_sweep(found: "Sweep") -> None:
 
 def show_sweep(found: "Sweep", top: int, ledger: Path) -> None:
     """A sweep for people."""
-    from argo_alpine.metrics import reading
+    from argo_alpine.optimize import sharpe_in_words
+    from argo_alpine.shares import reading
 
     order = found.table.sort_values(["plateau", "score"], ascending=False, kind="stable")
     rows = []
     for row in order.head(top).reset_index().to_dict("records"):
         knobs = [cell(row[name]) for name in found.names]
         scores = [reading(row["plateau"]), reading(row["score"])]
-        ratio = f"{reading(row['sharpe_low'])} to {reading(row['sharpe_high'])}"
-        rest = [ratio, reading(row["total_return"], pct=True), str(row["trades"])]
+        rest = [
+            sharpe_in_words(found, row),
+            reading(row["total_return"], pct=True),
+            str(row["trades"]),
+        ]
         rows.append([str(row["trial"]), *knobs, *scores, *rest])
-    heads = ("trial", *map(short, found.names), "plateau", "score", "Sharpe, 95 %", "return")
+    heads = ("trial", *map(short, found.names), "plateau", "score", "Sharpe [95 %]", "return")
     title = f"{', '.join(found.symbols)}: best neighbourhoods by {found.objective.name}"
     show(title, (*heads, "trades"), rows)
     for name, place in (("Peak", found.peak), ("Plateau", found.plateau)):

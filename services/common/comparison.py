@@ -10,12 +10,15 @@ from typing import Any
 from urllib.parse import quote
 
 from argo_alpine.domain import InvalidData, UnavailableData
-from argo_alpine.metrics import BESIDE, NAMES, PERCENT, Rate, Summary, reading
+from argo_alpine.metrics import BESIDE, NAMES, PERCENT, Summary
+from argo_alpine.shares import Share, reading
 from services.common.page import SHELL
 
 INDEX = "index.html"
 PERIOD = ("first", "last", "day")  # parameters that say which time a report is about
 NAN, NONE = float("nan"), "\N{EN DASH}"
+SHARES = {"break_even_rate"}  # of what templates add: read as percent
+BESIDES = {"benchmark_": "Benchmark", "in_part_": "Benchmark at the same exposure"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,57 +153,64 @@ def compared(reports: Sequence[Rendered]) -> Comparison:
     )
 
 
-def as_text(key: str, value: Any) -> str:
-    """A metric for people; a benchmark's reads as the strategy's."""
-    if value is None:
-        return NONE
-    if isinstance(value, float):
-        return reading(value, pct=key.removeprefix("benchmark_") in PERCENT)
-    text = str(value)
-    return text[:10] if text[4:5] == "-" and text[10:11] == "T" else text
+def part(key: str) -> tuple[str, str]:
+    """Whose metric it is, as a prefix (none: the strategy's), and which."""
+    whose = next((prefix for prefix in BESIDES if key.startswith(prefix)), "")
+    return whose, key.removeprefix(whose)
 
 
 def label(key: str) -> str:
     """A metric's name for people."""
-    bare = key.removeprefix("benchmark_")
+    whose, bare = part(key)
     name = NAMES.get(bare, bare.replace("_", " ").capitalize())
-    return name if bare == key else f"Benchmark: {name[:1].lower()}{name[1:]}"
+    return f"{BESIDES[whose]}: {name[:1].lower()}{name[1:]}" if whose else name
 
 
 def in_order(keys: Iterable[str]) -> list[str]:
-    """Metrics as a page has them: the strategy's, then what its template adds, then a benchmark's.
+    """Metrics as a page has them: the strategy's, then what its template adds, then benchmarks'.
 
     The ends of an interval and the counts behind a rate stand with what they belong to.
     """
     places = {field.name: n for n, field in enumerate(fields(Summary))}
-    bare = {key: key.removeprefix("benchmark_") for key in keys if key != "verdict"}
-    shown = [key for key in bare if bare[key] not in BESIDE]
-    return sorted(
-        shown, key=lambda key: (bare[key] != key, places.get(bare[key], len(places)), bare[key])
-    )
+    there, parties = {*keys}, ["", *BESIDES]
+
+    def place(key: str) -> tuple[int, int, str]:
+        whose, bare = part(key)
+        return parties.index(whose), places.get(bare, len(places)), bare
+
+    def is_end(key: str) -> bool:
+        stem, _, end = key.rpartition("_")
+        return end in ("low", "high") and stem in there
+
+    besides = [key for key in there if part(key)[1] in BESIDE or is_end(key)]
+    return sorted(there.difference(besides, ["verdict"]), key=place)
 
 
 def said(report: Rendered, key: str) -> str:
-    """A metric of a report for people, with its interval."""
-    m, bare = report.metrics, key.removeprefix("benchmark_")
-    if key not in m or m[key] is None:
+    """A metric of a report for people, with its interval; a benchmark's reads as the strategy's."""
+    m, bare = report.metrics, part(key)[1]
+    value = m.get(key)
+    if value is None:
         return NONE
-    if bare == "sharpe":
-        return reading(number(m, key), number(m, f"{key}_low"), number(m, f"{key}_high"))
     if key == "win_rate":
         return won(m)
-    return as_text(key, m[key])
+    if isinstance(value, float):
+        low, high = (number(m, f"{key}_{end}") for end in ("low", "high"))
+        return reading(value, low, high, pct=bare in PERCENT | SHARES)
+    text = str(value)
+    return text[:10] if text[4:5] == "-" and text[10:11] == "T" else text
 
 
 def won(metrics: Mapping[str, Any]) -> str:
     """The win rate with its interval and count; too few trades are a count."""
     share, low, high = (number(metrics, key) for key in ("win_rate", "win_low", "win_high"))
-    return Rate(share, int(metrics["trades"]), low, high).text if "trades" in metrics else NONE
+    n = int(metrics.get("trades", 0))
+    return Share(share, n, float(n), low, high).text if "trades" in metrics else NONE
 
 
 HEADS = (
-    *("Report", "Template", "Symbols", "Period", "Return", "Growth a year", "Sharpe [95 %]"),
-    *("Deepest drawdown", "Trades won [95 %]", "Code", "Verdict"),
+    *("Report", "Template", "Symbols", "Period", "Return", "Growth a year", "Sharpe"),
+    *("Deepest drawdown", "Trades won", "Code", "Verdict"),
 )
 
 
@@ -223,18 +233,11 @@ def period(report: Rendered) -> str:
 def cells(report: Rendered) -> tuple[str, ...]:
     """A report in one line, from its template on."""
     m = report.metrics
-
-    def told(key: str, low: str = "", high: str = "", pct: bool = False) -> str:
-        return reading(number(m, key), number(m, low), number(m, high), pct) if key in m else NONE
-
     return (
         str(report.manifest["template"]),
         report.symbols or NONE,
         period(report),
-        told("total_return", pct=True),
-        told("cagr", pct=True),
-        told("sharpe", "sharpe_low", "sharpe_high"),
-        told("max_drawdown", pct=True),
+        *(said(report, key) for key in ("total_return", "cagr", "sharpe", "max_drawdown")),
         won(m) if "win_rate" in m else NONE,
         report.commit,
         str(m.get("verdict") or NONE),
@@ -278,7 +281,8 @@ def index(reports: Sequence[Rendered], broken: Sequence[str] = ()) -> str:
         # the table may be wider than a phone: the words stay where they can be read
         ".verdict div { position: sticky; left: 0; max-width: calc(100vw - 4rem); }</style>"
         "<h1>Reports</h1>\n<blockquote><p>Hypothetical results, each with its caveats on its own "
-        "page. Numbers of different templates, data or periods do not compare.</p></blockquote>\n"
+        "page; in brackets 95 %. Numbers of different templates, data or periods do not compare."
+        "</p></blockquote>\n"
         f'<div class="output"><table><thead><tr>{heads}</tr></thead><tbody>{lines}</tbody></table>'
         "</div>"
     )

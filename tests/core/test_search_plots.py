@@ -18,6 +18,8 @@ WALK = pd.DataFrame(
         NAMES[0]: [2.0, None, 4.0],
         "inside": [1.6, np.nan, 1.1],
         "outside": [0.4, np.nan, -0.3],
+        "outside_low": [-1.4, np.nan, -2.1],
+        "outside_high": [2.2, np.nan, 1.5],
     }
 )
 TRIALS = pd.DataFrame(

@@ -173,7 +173,7 @@ def test_k_folds_test_every_bar_once_and_train_on_none_that_touches(n, k, purge,
     made = k_folds(n, k, purge, embargo)
     assert [t for fold in made for t in range(*fold.test)] == [*range(n)]
     for fold in made:
-        near = {*range(fold.test.first - purge, fold.test.stop + embargo)}
+        near = {*range(fold.test.first - purge, fold.test.stop + purge + embargo)}
         assert not near & {t for span in fold.train for t in range(*span)}
 
 
