@@ -149,6 +149,10 @@ def backtest(
 ) -> Backtest:
     """What the policy would have done with these bars.
 
+    Without `targets` votes decide. With them, 1 long, -1 short, 0 flat, NaN no opinion, at each
+    close, for the next open; arrays by place, frames by symbol and time. `sizes` are percent of
+    equity and read at an entry only: what is held is not resized. `actions` need raw prices.
+
     *Raises* `InvalidBars`, `InvalidPolicy`, `UnavailableData`.
     """
     ready = prepared(bars, readings, start, actions, targets, sizes)

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['COLUMNS', 'BASES', 'EARLIEST', 'LATEST', 'Five', 'Made', 'Splits', 'first_flaw', 'check_layout', 'check_prices',
-           'laid_out', 'each', 'sparkline', 'table_row', 'table', 'Bars', 'from_frame', 'column', 'to_frame', 'one_bar',
-           'join', 'sliced', 'between', 'adjust_splits', 'Action', 'sample', 'sample_actions', 'load',
-           'skipped_sessions']
+           'laid_out', 'each', 'sparkline', 'table_row', 'table', 'Bars', 'are_dates', 'from_frame', 'from_daily',
+           'column', 'to_frame', 'one_bar', 'join', 'sliced', 'between', 'adjust_splits', 'Action', 'sample',
+           'sample_actions', 'load', 'skipped_sessions']
 
 # %% ../nbs/02_bars.ipynb #c8338c51
 import html
@@ -20,6 +20,7 @@ import pandas as pd
 
 from argo_alpine.domain import (
     FLAWS,
+    NEW_YORK,
     Bar,
     Floats,
     Ints,
@@ -224,6 +225,14 @@ class Bars(Value):
         return table(self)
 
 # %% ../nbs/02_bars.ipynb #d04f6435
+def are_dates(index: pd.DatetimeIndex) -> bool:
+    "Whether times are dates of sessions: their closes at midnight would fall on Saturdays as well."
+    zones = ("UTC", NEW_YORK)
+    at_midnight = any((index.tz_convert(z) == index.tz_convert(z).normalize()).all() for z in zones)
+    days = {*index.tz_convert("UTC").day_of_week.tolist()}
+    return len(index) > 0 and at_midnight and 0 in days and not days & {5, 6}
+
+
 def from_frame(
     frame: pd.DataFrame,  # by close, aware; open high low close volume
     symbol: str,
@@ -232,7 +241,15 @@ def from_frame(
     "Bars of one symbol. *Raises* `InvalidTime` without a zone, `InvalidBars` for bad prices."
     index = frame.index
     if not isinstance(index, pd.DatetimeIndex) or index.tz is None:
-        raise InvalidTime(f"{symbol}: index by aware times such as UTC, was {index.dtype}")
+        raise InvalidTime(
+            f"{symbol}: index by the closes, aware times such as UTC, was {index.dtype}; "
+            "days without a time go to `from_daily`"
+        )
+    if are_dates(index):
+        raise InvalidTime(
+            f"{symbol}: every bar is stamped at midnight, Mondays too and no Saturday: these are dates "
+            "and no closes; give them to `from_daily`"
+        )
     if missing := [name for name in COLUMNS if name not in frame]:
         raise InvalidBars(f"{symbol}: frame has no {missing}, only {[*frame.columns]}")
     if index.hasnans:
@@ -251,6 +268,25 @@ def from_frame(
         raise InvalidBars(f"{symbol} at {when:%Y-%m-%d %H:%M} UTC: a value is NaN; drop the row")
     at = index.tz_convert("UTC").tz_localize(None).to_numpy().astype("datetime64[us]")
     return Bars((symbol,), at.astype(np.int64), *matrices, basis)
+
+# %% ../nbs/02_bars.ipynb #owndata01
+def from_daily(
+    frame: pd.DataFrame,  # by exchange date; open high low close volume
+    symbol: str,
+    basis: str,  # raw, splits or total
+) -> Bars:
+    """Daily bars of sessions, stamped at their closes. *Raises* `InvalidTime`, `InvalidBars`.
+
+    A time of day in the index is dropped, and a date that was no session is refused.
+    """
+    try:
+        days = pd.DatetimeIndex(frame.index)
+    except (TypeError, ValueError) as error:
+        raise InvalidTime(f"{symbol}: index by dates ({error})") from None
+    if days.hasnans:
+        raise InvalidTime(f"{symbol}: {np.count_nonzero(days.isna())} bars have no date; drop them")
+    at = closes([day.date() for day in days]).astype("datetime64[us]")
+    return from_frame(frame.set_index(pd.DatetimeIndex(at, tz="UTC")), symbol, basis)
 
 # %% ../nbs/02_bars.ipynb #f1aaa783
 def column(
@@ -323,7 +359,8 @@ def between(
     days = map(date_of, bars.days[[0, -1]] if len(bars) else ())
     there = " to ".join(map(str, days)) or "none at all"
     symbols = ", ".join(bars.symbols)
-    raise UnavailableData(f"no bars of {symbols} from {first} to {last}: there are {there}")
+    period = f"from {first or 'the beginning'} to {last or 'the end'}"
+    raise UnavailableData(f"no bars of {symbols} {period}: there are {there}")
 
 # %% ../nbs/02_bars.ipynb #87d174c1
 Splits: TypeAlias = Mapping[
@@ -370,10 +407,8 @@ def sample(symbol: str, name: str) -> Bars:
     "The bars of one sample file, raw."
     table = read(name)
     if "date" in table:
-        at = closes([date.fromisoformat(day) for day in table["date"]]).astype("datetime64[us]")
-        index = pd.DatetimeIndex(at, tz="UTC")
-    else:
-        index = pd.DatetimeIndex(pd.to_datetime(table["at"], utc=True))
+        return from_daily(table.set_index("date"), symbol, "raw")
+    index = pd.DatetimeIndex(pd.to_datetime(table["at"], utc=True))
     return from_frame(table.set_index(index), symbol, "raw")
 
 # %% ../nbs/02_bars.ipynb #c3c32669

@@ -343,7 +343,8 @@ def told(s: CurveSummary, spans: Mapping[str, tuple[float, float]] = NO_SPANS) -
         interval = reading(s.sharpe, s.sharpe_low, s.sharpe_high)
         text["sharpe"] = f"{interval}, n = {s.n:,} {bars}returns"
     if isinstance(s, Summary):
-        rate = Share(s.win_rate, s.trades, float(s.trades), s.win_low, s.win_high)
+        ends = spans.get("win_rate", (s.win_low, s.win_high))
+        rate = Share(s.win_rate, s.trades, float(s.trades), *ends)
         text["win_rate"] = rate.text
         for name in ("profit_factor", "expectancy"):
             text[name] += f", n = {s.trades:,}" if s.trades else ""
@@ -399,5 +400,6 @@ def as_json(
             row[f.name] = value if value is None or isinstance(value, int) else str(plain(value))
     for name, (low, high) in spans.items():
         if row[name] is not None:
-            row[f"{name}_low"], row[f"{name}_high"] = float(f"{low:.10g}"), float(f"{high:.10g}")
+            stem = name.removesuffix("_rate")  # that of wins takes the place of Wilson's
+            row[f"{stem}_low"], row[f"{stem}_high"] = float(f"{low:.10g}"), float(f"{high:.10g}")
     return row

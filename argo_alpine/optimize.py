@@ -29,6 +29,7 @@ from .bars import COLUMNS, Action, Bars, each
 from .curves import luckiest
 from .domain import Floats, InvalidPolicy, InvalidSettings, Unavailable, Value
 from .fields import Grid, Knob, knobs, places, with_fields
+from .knobs import check_is
 from .metrics import SHORT, is_short
 from .plateau import best, nearby_scores, plateau_scores
 from .records import digest, parsed
@@ -42,6 +43,7 @@ from argo_alpine.walk_forward import (
     Runner,
     Tick,
     Training,
+    as_asked,
     in_batches,
     outcomes,
     scored,
@@ -316,8 +318,10 @@ def sweep(
     tick: Tick | None = None,
 ) -> Sweep:
     "Every point of a grid, over the same bars. *Raises* `InvalidPolicy`, `InvalidBars`."
-    points, aim = grid.points, objective or Objective()
-    candidates = [with_fields(base or Candidate(), point) for point in points]
+    check_is("course", course, Course, "make one with course_of(bars, start)")
+    check_is("grid", grid, Grid, "give Grid({'sizing.stop_pct': (2.0, 3.0)})")
+    points, (start, aim) = grid.points, as_asked(base, objective)
+    candidates = [with_fields(start, point) for point in points]
     with running(workers, cluster, ledger) as run:
         found = in_batches(run, course, candidates, tick)
     smooth = partial(plateau_scores, grid)
@@ -463,7 +467,8 @@ def search(
     tick: Tick | None = None,
 ) -> Sweep:
     "Points that a seeded sampler chooses. *Raises* `InvalidPolicy`, `InvalidSettings`."
-    start, aim = base or Candidate(), objective or Objective()
+    check_is("course", course, Course, "make one with course_of(bars, start)")
+    start, aim = as_asked(base, objective)
     kinds, known = checked_space(start, space, count, batch), Visited(start)
     with running(workers, cluster, ledger) as run:
         judge = partial(known.judge, run, course, aim)

@@ -4,11 +4,12 @@
 
 # %% auto #0
 __all__ = ['BLUE', 'ORANGE', 'GREEN', 'PURPLE', 'GREY', 'AXIS', 'LOOK', 'Times', 'HELD', 'DIVERGING', 'STILL_OPEN', 'ENTRIES',
-           'EXITS', 'MOMENTS', 'dressed', 'on_axis', 'line', 'equity_and_drawdown', 'votes_of_a_day', 'marks',
+           'EXITS', 'MOMENTS', 'dressed', 'on_axis', 'line', 'ticks', 'equity_and_drawdown', 'votes_of_a_day', 'marks',
            'stories', 'trades_on_price', 'monthly_table', 'cost_bars', 'coverage_bars', 'reason_bars', 'evidence',
            'lead_in_words', 'verdict']
 
 # %% ../nbs/38_plots.ipynb #4c682817
+import math
 from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
@@ -66,6 +67,24 @@ def line(times: Times, values: Floats, name: str, color: str, unit: str = "") ->
     )
 
 # %% ../nbs/38_plots.ipynb #469b3ae2
+def ticks(low: float, high: float) -> list[float]:  # both above zero
+    "Round numbers on a logarithmic axis, four to nine of them; few decades have no ten to show."
+    if high < 3.0 * low:
+        rough = (high - low) / 5.0
+        size = 10.0 ** math.floor(math.log10(rough)) if rough > 0 else low
+        step = next(s * size for s in (1.0, 2.0, 5.0, 10.0) if s * size >= rough)
+        return [step * i for i in range(math.ceil(low / step), math.floor(high / step) + 1)]
+    parts = (
+        (1.0, 1.5, 2.0, 3.0, 5.0, 7.0)
+        if high < 30.0 * low
+        else (1.0, 3.0)
+        if high < 1e4 * low
+        else (1.0,)
+    )
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    return [p * 10.0**k for k in powers for p in parts if low <= p * 10.0**k <= high]
+
+
 def equity_and_drawdown(
     times: Times,  # (n_points,)
     equity: Floats,  # (n_points,) account currency
@@ -78,7 +97,10 @@ def equity_and_drawdown(
     if benchmark is not None:
         held = finite("benchmark", benchmark, len(times))
         fig.add_trace(line(times, held, HELD, GREY), row=1, col=1)
-        fig.update_yaxes(type="log", row=1)  # or the taller curve would flatten the other
+        both = np.concatenate([equity, held])
+        # logarithmic, or the taller curve would flatten the other
+        marks = ticks(float(both.min()), float(both.max())) if both.min() > 0 else None
+        fig.update_yaxes(type="log", tickvals=marks, tickformat="~s", row=1)
     under = line(times, drawdowns(equity) * 100.0, "Drawdown", ORANGE, " %")
     under.update(fill="tozeroy", showlegend=False)
     fig.add_trace(under, row=2, col=1)

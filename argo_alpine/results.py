@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['T', 'Ran', 'Once', 'clock', 'fills_frame', 'trades_frame', 'holdings_frame', 'reasons_frame', 'coverage_frame',
            'decisions_frame', 'add_values', 'turned_over', 'done', 'traded_at', 'paid_of', 'halts_of', 'Backtest',
-           'backtest_table']
+           'halts_in_words', 'backtest_table']
 
 # %% ../nbs/30_results.ipynb #59a0a042
 from collections.abc import Callable, Mapping
@@ -24,7 +24,7 @@ from .domain import Floats, Ints, UnavailableData, Value, compiled
 from .engine import WHY, Policy
 from .fills import WITHIN
 from .reader import Opinions
-from .risk import REASONS
+from .risk import REASONS, reasons_of
 from .votes import SOURCES
 
 # %% ../nbs/30_results.ipynb #95eef418
@@ -145,7 +145,11 @@ def coverage_frame(test: Ran) -> pd.DataFrame:
 
 # %% ../nbs/30_results.ipynb #45755821
 def decisions_frame(test: "Backtest", symbol: str) -> pd.DataFrame:
-    "What was decided about one symbol at every close, and why; `ordered` at the open of its bar."
+    """What was decided about one symbol at every close, and why.
+
+    `ordered` and `refused` are of the open of the bar: what became of the signal of a close stands
+    in the next row. Given directions stand in `side`.
+    """
     if test.log is None:
         raise UnavailableData("this run kept no log: call backtest with keep_log=True")
     s = column(test.bars, symbol)
@@ -156,8 +160,14 @@ def decisions_frame(test: "Backtest", symbol: str) -> pd.DataFrame:
     }
     silent = np.where(np.isnan(test.bars.close[:, s]), "no bar", "given")
     whys = [WHY[why] if why >= 0 else word for why, word in zip(rows["why"], silent, strict=True)]
-    table = {**votes, "side": rows["side"], "confidence": rows["confidence"] / 100, "why": whys}
-    return pd.DataFrame({**table, "ordered": rows["ordered"]}, index=test.bars.times)
+    given = test.market.targets
+    side = np.nan_to_num(given[test.first :, s]).astype(np.int8) if len(given) else rows["side"]
+    table = {**votes, "side": side, "confidence": rows["confidence"] / 100, "why": whys}
+    refused = [
+        (*reasons_of(bits), "too_small")[0] if bits else "" for bits in rows["refusal"].tolist()
+    ]
+    opened = {"ordered": rows["ordered"], "refused": refused}
+    return pd.DataFrame({**table, **opened}, index=test.bars.times)
 
 # %% ../nbs/30_results.ipynb #40b2d002
 @compiled
@@ -226,6 +236,14 @@ class Backtest(Ran):
         return backtest_table(self)
 
 # %% ../nbs/30_results.ipynb #3089b7c5
+def halts_in_words(run: "Backtest") -> str:
+    "When trading was halted; without a time to re-arm the last one is for good."
+    if not run.halts:
+        return "none"
+    ever = "" if run.policy.risk.rearm_after else ", for good"
+    return ", ".join(f"{at:%Y-%m-%d}" for at in run.halts) + ever
+
+
 def backtest_table(run: Backtest) -> str:
     "A run in seven lines, for the end of a notebook cell."
     grown, wins = run.equity[-1] / run.cash - 1, int((run.pnl > 0).sum())
@@ -237,7 +255,7 @@ def backtest_table(run: Backtest) -> str:
         "trades": f"{len(run.pnl)}, of which {wins} won; {len(run.holdings)} still open",
         "costs": ", ".join(f"{name} {value:,.0f}" for name, value in run.paid.items()),
         "unclear": f"{run.ambiguous} bars that cannot tell what came first",
-        "halts": ", ".join(f"{at:%Y-%m-%d}" for at in run.halts) or "none",
+        "halts": halts_in_words(run),
     }
     body = "".join(f"<tr><th>{name}</th><td>{text}</td></tr>" for name, text in rows.items())
     return f"<table><caption>Backtest</caption>{body}</table>"

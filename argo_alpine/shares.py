@@ -32,8 +32,8 @@ Z = normal_width(0.95)
 # %% ../nbs/24_shares.ipynb #3b8169fb
 @compiled
 def wilson_of(share: float, n: float, z: float) -> tuple[float, float]:  # low, high, 0..1
-    "The interval of Wilson (1927), so many deviations wide; NaN unless n is above zero."
-    if not n > 0.0:
+    "The interval of Wilson (1927), so many deviations wide; NaN for no share, or n not above zero."
+    if not (n > 0.0 and share == share):
         return np.nan, np.nan
     most = 1.0 + z * z / n
     middle = (share + z * z / (2.0 * n)) / most

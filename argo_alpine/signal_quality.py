@@ -6,7 +6,7 @@
 __all__ = ['Group', 'PARTS', 'coalition_gains', 'Credit', 'credit_of', 'sources_of', 'phases', 'weather', 'index_of',
            'volatility_of', 'needed', 'margin', 'groups_of', 'by_group', 'beyond_long', 'SignalQuality', 'ended',
            'overlap', 'why_empty', 'bins_with_overlap', 'signal_quality', 'bracket_figures', 'excess', 'assessed',
-           'quality_table', 'figures']
+           'quality_table', 'per_election', 'figures']
 
 # %% ../nbs/32_signal_quality.ipynb #9c204f7a
 import math
@@ -473,6 +473,12 @@ def quality_table(q: SignalQuality) -> str:
     return f"<table><caption>Signal quality</caption>{body}</table>{bins if len(q.labels) else ''}"
 
 # %% ../nbs/32_signal_quality.ipynb #5da452f1
+def per_election(q: SignalQuality) -> pd.DataFrame:  # by source: adds, low, high
+    "What each source added, in basis points an election that all of them held."
+    held = max(int(q.coalitions["elections"].iloc[-1]), 1)
+    return q.sources[["adds", "low", "high"]] / held
+
+
 def figures(q: SignalQuality) -> dict[str, float | int | str | None]:
     "The plain numbers, in order."
     rate, score, credit = q.hit_rate, q.calibration, q.sources
@@ -491,7 +497,7 @@ def figures(q: SignalQuality) -> dict[str, float | int | str | None]:
         **dict(zip(("beyond", "beyond_low", "beyond_high"), q.beyond, strict=True)),
         **dict(zip(("margin", "margin_low", "margin_high"), q.margin, strict=True)),
         **{name: getattr(score, name) for name in (*PARTS, "auc")},
-        **{f"adds_{name}": float(x) for name, x in credit["adds"].items()},
+        **{f"adds_{name}": float(x) for name, x in per_election(q)["adds"].items()},
         **{f"coverage_{name}": float(x) for name, x in credit["coverage"].items()},
     }
     for name, value in row.items():

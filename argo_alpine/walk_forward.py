@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['MEASURES', 'Runner', 'Tick', 'BATCH', 'Chooser', 'OUTSIDE', 'Outcome', 'ruined', 'outcome_of', 'Objective', 'scored',
            'alone', 'together', 'portions', 'work_off', 'outcomes', 'in_batches', 'Training', 'peak', 'after',
-           'trained', 'Step', 'tested', 'WalkForward', 'fold_table', 'stability', 'walk_page', 'walk_forward']
+           'trained', 'Step', 'tested', 'WalkForward', 'fold_table', 'stability', 'walk_page', 'as_asked',
+           'walk_forward']
 
 # %% ../nbs/34_walk_forward.ipynb #290a0da0
 import math
@@ -26,6 +27,7 @@ from .bars import Action, Bars, sliced
 from .domain import Floats, InvalidData, InvalidPolicy, Reading, Value
 from .fields import Grid, Knob, with_fields, worded
 from .folds import Fold, Windows, folds
+from .knobs import check_is
 from .metrics import Summary, page_by, told
 from .opinions import question
 from .page import page_row
@@ -396,6 +398,15 @@ def walk_page(walk: WalkForward) -> str:
     return f"<p>{escape(head + note)}</p>" + short.to_html(na_rep="", border=0)
 
 # %% ../nbs/34_walk_forward.ipynb #d27544f8
+def as_asked(base: Candidate | None, objective: Objective | None) -> tuple[Candidate, Objective]:
+    "The defaults for what was not given. *Raises* `InvalidPolicy` for other things."
+    start = Candidate() if base is None else base
+    aim = Objective() if objective is None else objective
+    check_is("base", start, Candidate, "give Candidate(policy, costs)")
+    check_is("objective", aim, Objective, "give Objective('calmar', min_trades=30)")
+    return start, aim
+
+
 def walk_forward(
     bars: Bars,
     grid: Grid,
@@ -414,9 +425,12 @@ def walk_forward(
     "Choose on each training window, judge on the next test. *Raises* `InvalidPolicy`, `InvalidData`."
     if not callable(choose):
         raise InvalidPolicy(f"choose is a function, such as `peak` or `plateau`, was {choose!r}")
+    check_is("bars", bars, Bars, "a walk makes its own course of them")
+    check_is("grid", grid, Grid, "give Grid({'sizing.stop_pct': (2.0, 3.0)})")
+    check_is("windows", windows, Windows, "give Windows(train, test), in bars")
+    base, aim = as_asked(base, objective)
     course = course_of(bars, start, cash, readings, per_year, actions)
-    aim = objective or Objective()
-    made, base = folds(course.bars.at, windows, course.spans[0].first), base or Candidate()
+    made = folds(course.bars.at, windows, course.spans[0].first)
     steps: list[Step] = []
     for fold in made:
         told = after(tick, len(steps) * len(grid), len(made) * len(grid))

@@ -87,15 +87,17 @@ def verdict(q: "SignalQuality") -> str:
 
 def said_quality(q: "SignalQuality") -> None:
     """A judgement for programs."""
-    from argo_alpine.signal_quality import figures
+    from argo_alpine.signal_quality import figures, per_election
 
+    sources = q.sources.assign(**per_election(q))
     about = {"symbols": [*q.symbols], "verdict": verdict(q), "caveat": CAVEAT}
-    say({**about, "figures": figures(q), "sources": rows_of(q.sources.reset_index())})
+    say({**about, "figures": figures(q), "sources": rows_of(sources.reset_index())})
 
 
 def show_quality(q: "SignalQuality") -> None:
     """A judgement for people."""
     from argo_alpine.shares import reading
+    from argo_alpine.signal_quality import per_election
 
     print(verdict(q))
     counts = ", ".join(f"{n:,} {name}" for name, n in q.outcomes.items())
@@ -113,12 +115,12 @@ def show_quality(q: "SignalQuality") -> None:
     ]
     show(f"{', '.join(q.symbols)}, over {q.horizon} bars", ("", ""), rows)
     table = []
-    for name, row in q.sources.iterrows():
+    credit = per_election(q).to_numpy().tolist()
+    for (name, row), (added, low, high) in zip(q.sources.iterrows(), credit, strict=True):
         agreed = reading(row["agreement"], row["agreement_low"], row["agreement_high"], pct=True)
-        adds, *edges = (reading(row[n], digits=0) for n in ("adds", "low", "high"))
-        spoke = percent(row["coverage"])
-        table.append((str(name), spoke, agreed, f"{row['beside']:,.0f}", adds, " to ".join(edges)))
-    heads = ("source", "voted", "agreed [95 %]", "n", "adds [bps]", "95 %")
+        adds, spoke = reading(added, low, high, digits=1), percent(row["coverage"])
+        table.append((str(name), spoke, agreed, f"{row['beside']:,.0f}", adds))
+    heads = ("source", "voted", "agreed [95 %]", "n", "adds [bps an election, 95 %]")
     asked = f"{int(q.sources['asked'].max()):,}"
     show(f"Which source to thank: asked {asked} times; Shapley values", heads, table)
     print(f"{CAVEAT} Pictures and groups: {REPORT}")

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from argo_alpine.backtest import backtest
-from argo_alpine.bars import COLUMNS, Action, Bars, between, from_frame, join, to_frame
+from argo_alpine.bars import COLUMNS, Action, Bars, between, from_daily, from_frame, join, to_frame
 from argo_alpine.consensus import ConsensusPolicy
 from argo_alpine.costs import FillPolicy
 from argo_alpine.domain import (
@@ -26,9 +26,11 @@ from argo_alpine.engine import WEIGHTS, Policy
 from argo_alpine.fields import Grid, with_fields
 from argo_alpine.folds import Windows
 from argo_alpine.indicators import IndicatorPolicy
+from argo_alpine.labels import labels_of
 from argo_alpine.metrics import summary
 from argo_alpine.optimize import sweep
 from argo_alpine.risk import RiskPolicy
+from argo_alpine.sessions import date_of
 from argo_alpine.signal_quality import signal_quality
 from argo_alpine.sizing import SizingPolicy
 from argo_alpine.stretches import Candidate, course_of
@@ -41,6 +43,7 @@ BARS = a_market(3, 60, ("A",), 0.02)
 FRAME = to_frame(BARS, "A")
 HOLE = np.full(BARS.close.shape, np.nan)
 ONES = np.ones(BARS.close.shape)
+MINUTE = 60_000_000
 
 
 def bars_of(prices, volume=1e6, symbol="A"):
@@ -63,12 +66,99 @@ def given(targets, sizes):
     return lambda: backtest(BARS, targets=targets, sizes=sizes)
 
 
+GRID = Grid({"sizing.stop_pct": (2.0, 3.0)})
+
+
+def shifted(minutes, by):
+    "Two symbols whose bars are as long, and end at other times."
+    at = BARS.at[0] - 360 * MINUTE + MINUTE * minutes * np.arange(13)
+    prices = [np.full((13, 1), 100.0)] * 5
+    return join([Bars(("A",), at, *prices, "raw"), Bars(("B",), at + by * MINUTE, *prices, "raw")])
+
+
+def split_run():
+    actions = [Action("A", date_of(BARS.days[30]), 2.0)]
+    return backtest(BARS, keep_log=True, actions=actions)
+
+
+DATES = FRAME.set_axis(pd.DatetimeIndex(FRAME.index.tz_convert("America/New_York").date))
+
 CASES = {
     # case: (what is done, the error, what its words must hold: thing, value, remedy)
     "unsorted": (
         lambda: from_frame(FRAME.iloc[::-1], "A", "raw"),
         InvalidBars,
         ("A", "2019-03-28", "sort"),
+    ),
+    "dates for closes": (
+        lambda: from_frame(DATES.tz_localize("UTC"), "A", "raw"),
+        InvalidTime,
+        ("A", "midnight", "from_daily"),
+    ),
+    "dates in New York": (
+        lambda: from_frame(DATES.tz_localize("America/New_York"), "A", "raw"),
+        InvalidTime,
+        ("A", "midnight", "from_daily"),
+    ),
+    "a day without a session": (
+        lambda: from_daily(DATES.iloc[:1].set_axis(["2019-07-04"]), "A", "raw"),
+        InvalidTime,
+        ("2019-07-04", "no session", "correct"),
+    ),
+    "words for dates": (
+        lambda: from_daily(DATES.iloc[:1].set_axis(["one"]), "A", "raw"),
+        InvalidTime,
+        ("A", "one", "dates"),
+    ),
+    "targets of other symbols": (
+        given(pd.DataFrame({"B": 1.0}, BARS.times), ONES),
+        InvalidPolicy,
+        ("targets", "B", "symbols A"),
+    ),
+    "targets in another order": (
+        given(pd.DataFrame({"A": 1.0}, BARS.times)[::-1], ONES),
+        InvalidPolicy,
+        ("targets", "index", "bars.times"),
+    ),
+    "actions of nobody": (
+        lambda: backtest(BARS, actions=[Action("QQ", date(2019, 3, 1), 2.0)]),
+        InvalidBars,
+        ("QQ", "no bars", "A"),
+    ),
+    "bars for a course": (
+        lambda: sweep(BARS, GRID),
+        InvalidPolicy,
+        ("course", "Bars", "course_of"),
+    ),
+    "a dict for a grid": (
+        lambda: sweep(course_of(BARS), {"sizing.stop_pct": (2.0, 3.0)}),
+        InvalidPolicy,
+        ("grid", "dict", "Grid("),
+    ),
+    "a policy for a base": (
+        lambda: sweep(course_of(BARS), GRID, Policy()),
+        InvalidPolicy,
+        ("base", "Policy", "Candidate("),
+    ),
+    "a word for an objective": (
+        lambda: sweep(course_of(BARS), GRID, objective="calmar"),
+        InvalidPolicy,
+        ("objective", "str", "Objective("),
+    ),
+    "a day for a base": (
+        lambda: walk_forward(BARS, GRID, Windows(20, 10), date(2019, 2, 1)),
+        InvalidPolicy,
+        ("base", "date", "Candidate("),
+    ),
+    "bars that are half as long": (
+        lambda: backtest(shifted(30, 15)),
+        InvalidBars,
+        ("A", "30 minutes", "apart"),
+    ),
+    "labels over a split": (
+        lambda: labels_of(split_run(), BARS, 5),
+        InvalidPolicy,
+        ("labels", "splits", "adjusted"),
     ),
     "duplicated": (
         lambda: from_frame(FRAME.iloc[[0, 0, 1]], "A", "raw"),

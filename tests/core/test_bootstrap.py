@@ -7,11 +7,11 @@ import pytest
 
 from argo_alpine.backtest import backtest
 from argo_alpine.bars import load
-from argo_alpine.bootstrap import block_length, drawn, histories, luck, luck_of, middle_of
+from argo_alpine.bootstrap import block_length, drawn, histories, luck, luck_of, middle_of, traded
 from argo_alpine.curves import returns
 from argo_alpine.domain import InvalidData, InvalidPolicy
 from argo_alpine.engine import Policy
-from argo_alpine.metrics import NO_TRADES, summary, told
+from argo_alpine.metrics import as_json, summary, told
 
 DAY = 86_400_000_000
 
@@ -63,13 +63,34 @@ def test_blocks_are_needed_where_returns_remember():
 
 def test_the_same_seed_draws_the_same_histories():
     rng = np.random.default_rng(2)
-    equity, pnl = 100 * np.cumprod(1 + wandering(rng, 600, 0.0)), rng.normal(0, 5, 40)
-    first, second = (histories(equity, days(600), pnl, 252.0, 30) for _ in range(2))
-    other = histories(equity, days(600), pnl, 252.0, 30, seed=1)
-    assert first.tobytes() == second.tobytes() != other.tobytes()
-    spans = luck_of(equity, days(600), pnl, 252.0, 200)
-    assert {"cagr", "max_drawdown", "expectancy", "profit_factor"} <= spans.keys()
+    equity = 100 * np.cumprod(1 + wandering(rng, 600, 0.0))
+    first, second = (histories(equity, days(600), 252.0, 30) for _ in range(2))
+    assert first.tobytes() == second.tobytes()
+    assert first.tobytes() != histories(equity, days(600), 252.0, 30, seed=1).tobytes()
+    spans = luck_of(equity, days(600), 252.0, 200)
+    assert {"cagr", "max_drawdown"} <= spans.keys()
     assert all(low <= high for low, high in spans.values())
+
+
+def share_of_trades_covered(symbols, crowded, seeds=120, n=250):
+    "How often the interval of the profit per trade holds the truth, zero; symbols move together."
+    held = 0
+    for seed in range(seeds):
+        rng = np.random.default_rng(seed)
+        common = rng.normal(0, 1, n)[:, None] * 0.65
+        pnl = (common + rng.normal(0, 1, (n, symbols))).ravel()
+        closed = np.repeat(np.arange(n), symbols)
+        n_bars = n
+        if not crowded:  # the control: as if each trade had had a day of its own, in any order
+            pnl, closed, n_bars = rng.permutation(pnl), np.arange(len(pnl)), len(pnl)
+        spans = middle_of(traded(pnl, closed, closed, n_bars, 200), ("expectancy",))
+        held += spans["expectancy"][0] <= 0 <= spans["expectancy"][1]
+    return held / seeds
+
+
+def test_trades_of_one_day_share_its_luck():
+    assert share_of_trades_covered(12, crowded=True) > 0.88
+    assert share_of_trades_covered(12, crowded=False) < 0.80
 
 
 def test_what_a_lucky_history_lacks_counts_as_high():
@@ -85,15 +106,17 @@ def test_what_a_lucky_history_lacks_counts_as_high():
 
 def test_too_little_has_no_interval():
     equity = 100 * np.cumprod(1 + wandering(np.random.default_rng(3), 15, 0.0))
-    assert luck_of(equity, days(15), NO_TRADES, 252.0) == {}
-    assert luck_of(equity, days(15), np.ones(29), 252.0) == {}
-    assert luck_of(equity, days(15), np.ones(30), 252.0).keys() == {"expectancy"}
+    assert luck_of(equity, days(15), 252.0) == {}
     with pytest.raises(InvalidPolicy, match="times"):
-        histories(equity, days(15), NO_TRADES, 252.0, times=0)
+        histories(equity, days(15), 252.0, times=0)
+    with pytest.raises(InvalidPolicy, match="times"):
+        traded(np.ones(2), np.zeros(2, int), np.ones(2, int), 3, times=0)
     with pytest.raises(InvalidData, match="pnl"):
-        histories(equity, days(15), np.array([np.nan]), 252.0)
+        traded(np.array([np.nan]), np.array([0]), np.array([1]), 3)
     with pytest.raises(InvalidPolicy, match="level"):
         middle_of(np.zeros(1, [("cagr", "f8")]), ("cagr",), level=1.0)
+    short = backtest(load(["AAPL"]), Policy(), start=date(2012, 12, 3))
+    assert not {"win_rate", "expectancy", "profit_factor"} & luck(short, 50).keys()
 
 
 def test_a_run_is_told_with_its_intervals():
@@ -105,3 +128,9 @@ def test_a_run_is_told_with_its_intervals():
     ).replace("-", "\N{MINUS SIGN}")
     assert words["longest_wait"].startswith(bare["longest_wait"] + " [")
     assert words["exposure"] == bare["exposure"]
+    low, high = (f"{100 * end:.1f}" for end in spans["win_rate"])
+    assert f"[{low}, {high}], n = {page.trades}" in words["win_rate"] != bare["win_rate"]
+    said = as_json(page, spans)
+    assert [said["win_low"], said["cagr_high"]] == pytest.approx(
+        [spans["win_rate"][0], spans["cagr"][1]]
+    )

@@ -9,7 +9,7 @@ import pytest
 
 from argo_alpine import backtest as backtesting
 from argo_alpine.backtest import prepared
-from argo_alpine.bars import Bars
+from argo_alpine.bars import Bars, join, load
 from argo_alpine.book import FILLS, TRADES, UNMARKED, WORD, Run, blank_run, rules_of
 from argo_alpine.costs import FillPolicy
 from argo_alpine.engine import Policy
@@ -191,3 +191,38 @@ def test_halts_are_the_same_however_bars_are_cut_into_parts(monkeypatch, seed, l
     parts = ready.run(policy, FillPolicy()).run
     assert contents(whole) == contents(parts)
     assert int(whole.book["halts"][0]) > (200 if limits == 0.0 else 2)
+
+
+def test_a_day_that_ends_between_bars_ends_for_the_daily_limit_too():
+    """Bars from 17:00 to 17:00: what is ordered at 17:00 is of the day that has just been lost."""
+    at = 1_562_878_800_000_000 + DAY * np.arange(6)  # from Thursday 2019-07-11, 21:00 UTC, on
+    fallen = 100.0 * np.cumprod(np.full(6, 0.96))
+    first = np.append(100.0, fallen[:-1])
+    rows = [np.column_stack([a, np.full(6, 100.0)]) for a in (first, first, fallen, fallen)]
+    bars = Bars(("A", "B"), at, *rows, np.full((6, 2), 1e6), "raw")
+    assert [*bars.open_days[1:]] == [*bars.days[:-1]]
+    targets, sizes = np.array([[1.0, np.nan]] * 6), np.full((6, 2), 50.0)
+    targets[3, 1] = 1.0  # decided at a close after four days that lost two percent each
+    policy = Policy(risk=RiskPolicy(daily_loss_pct=1.0, drawdown_pct=50.0))
+    run = backtesting.backtest(bars, policy, keep_log=True, targets=targets, sizes=sizes)
+    said = run.decisions("B")
+    assert said["refused"].tolist()[4] == "daily_loss" and not said["ordered"].any()
+    free = replace(policy, risk=RiskPolicy(daily_loss_pct=10.0, drawdown_pct=50.0))
+    other = backtesting.backtest(bars, free, keep_log=True, targets=targets, sizes=sizes)
+    assert other.decisions("B")["ordered"].tolist()[4] > 0
+
+
+@pytest.mark.parametrize("limits", ["tight", "tighter"])
+def test_a_market_that_never_closes_is_the_same_bar_by_bar(limits):
+    """Beside a silent symbol no bar is passed by the stretch; midnight lies between some bars."""
+    euros = load(["EURUSD"])
+    at, none = euros.at, np.full((len(euros), 1), 1.0)
+    silent = Bars(("ZZZ",), at, none, none, none, none, none, euros.basis)
+    midnight = euros.at[euros.open_days != euros.days]
+    assert 100 < len(midnight) < len(euros) / 10
+    policy = Policy(consensus=replace(LENIENT, quorum=0.0), risk=LIMITS[limits])
+    alone = backtesting.backtest(euros, policy)
+    beside = backtesting.backtest(join([euros, silent]), policy)
+    assert len(alone.fills) > 50 and len(alone.halts) > 0
+    assert (alone.equity == beside.equity).all() and alone.halts == beside.halts
+    assert alone.pnl.tolist() == beside.pnl.tolist()

@@ -387,6 +387,58 @@ def test_a_market_that_trades_on_sundays_has_as_many_bars_a_year_as_are_observed
     assert bars_a_year(np.repeat(every, 24)) == 365 * 24
 
 
+@pytest.mark.parametrize(("step", "years"), [(7, 52.18), (14, 26.09)])
+@pytest.mark.parametrize("weekday", range(7))
+def test_weekly_bars_have_as_many_a_year_as_there_are_weeks(step, years, weekday):
+    assert bars_a_year(15_000 + weekday + step * np.arange(150)) == pytest.approx(years, abs=0.1)
+
+
+def test_monthly_bars_and_thin_trading_have_as_many_a_year_as_were_seen():
+    months = np.arange("2000-01", "2010-01", dtype="M8[M]").astype("M8[D]").astype(np.int64)
+    assert bars_a_year(months) == pytest.approx(12, abs=0.05)
+    thin = np.sort(np.random.default_rng(1).choice(3650, 1000, replace=False))
+    assert bars_a_year(thin) == pytest.approx(100, abs=1)
+
+
+def test_a_few_days_around_a_holiday_do_not_make_a_market_thin(run):
+    for first in range(0, 500, 7):
+        assert bars_a_year(run.bars.days[first : first + 25]) == 252
+
+
+def test_a_bar_that_ends_at_midnight_belongs_to_the_month_that_it_was():
+    at = np.array(["2024-01-31T00", "2024-02-01T00", "2024-02-02T00"], "M8[us]").astype(np.int64)
+    table = metrics.monthly(np.array([100.0, 110.0, 110.0]), at)
+    assert table.loc[2024, ["Jan", "Feb"]].tolist() == pytest.approx([10.0, 0.0])
+
+
+def test_of_a_few_returns_no_probability_is_said():
+    at = 1_700_000_000_000_000 + 60 * DAY * np.arange(31)
+    equity = 100 * np.cumprod(np.random.default_rng(1).normal(1.01, 0.02, 31))
+    for n, is_said in ((31, True), (30, False)):
+        page = metrics.measure(equity[:n], at[:n], 6)
+        for name in ("psr", "tail_ratio"):
+            assert ("too few" in metrics.told(page)[name]) != is_said
+            assert (metrics.as_json(page)[name] is not None) == is_said
+
+
+def test_nothing_is_wholly_sure():
+    sure = metrics.measure(
+        100 * 1.01 ** np.arange(400) + np.arange(400) % 2, 2 * DAY * np.arange(400), 182
+    )
+    assert sure.psr > 0.99999
+    assert metrics.told(sure)["psr"] == "over 99.9 %"
+
+
+def test_how_far_ahead_is_the_sharpe_ratio_of_the_differences():
+    rng = np.random.default_rng(4)
+    one, other = (100 * np.cumprod(rng.normal(1.001, 0.01, 300)) for _ in range(2))
+    apart = np.diff(one) / one[:-1] - np.diff(other) / other[:-1]
+    lead = metrics.ahead(one, other, 252)
+    assert lead[0] == pytest.approx(metrics.sharpe(apart, 252))
+    assert lead[1:] == pytest.approx(metrics.sharpe_interval(apart, 252))
+    assert np.isnan(metrics.ahead(one, one, 252)).all()
+
+
 def test_one_bar_at_a_weekend_does_not_make_a_market_that_never_rests():
     week = np.arange(4 * 365)
     daily = week[(week + 3) % 7 < 5]

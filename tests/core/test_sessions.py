@@ -25,6 +25,7 @@ from argo_alpine.sessions import (
     instant,
     microseconds,
     offsets,
+    openings,
     session_at,
     sessions,
 )
@@ -214,3 +215,20 @@ def test_new_york_is_as_far_ahead_as_its_clock_says_at_every_hour():
     since, ahead = offsets()
     assert np.array_equal(ahead[np.searchsorted(since, hourly, "right") - 1], ahead_of_utc(hourly))
     assert np.array_equal(exchange_days(hourly), (hourly + ahead_of_utc(hourly)) // (24 * HOUR))
+
+
+@pytest.mark.parametrize("minutes", [5, 30, 60, 90, 120])
+def test_every_bar_of_a_session_opens_where_the_one_before_ended(minutes):
+    "The last bar of a session may be shorter, and a half day ends early."
+    first, last = (
+        int(np.searchsorted(hours()[0], np.datetime64(d).astype(int)))
+        for d in ("2019-11-25", "2019-12-06")
+    )
+    at, opened = [], []
+    for begin, end in zip(OPENS[first:last], ENDS[first:last], strict=True):
+        edges = np.append(np.arange(begin, end, minutes * 60_000_000), end)
+        at += edges[1:].tolist()
+        opened += edges[:-1].tolist()
+    found = openings(np.array(at))
+    per_day = -(-390 // minutes)
+    assert found[per_day:].tolist() == opened[per_day:]  # of the first day nothing is known before

@@ -168,6 +168,16 @@ def test_no_training_bar_meets_its_test_its_purge_or_an_embargo(walk):
             assert bars == {*range(oldest, fold.test.first - windows.purge)}
 
 
+@pytest.mark.parametrize("embargo", range(1, 14, 3))
+def test_an_embargo_within_a_day_lasts_until_its_end(embargo):
+    days = np.repeat(STOCKS.at[:20], 13)
+    at = days + 30 * 60_000_000 * np.tile(np.arange(-12, 1), 20)
+    made = folds(at, Windows(26, 26, anchored=True, embargo=embargo))
+    for fold in made:
+        assert all(span.first % 13 == 0 for span in fold.train)
+    assert len(made[-1].train) > 1
+
+
 @given(st.integers(20, 300), st.integers(2, 10), st.integers(0, 9), st.integers(0, 9))
 def test_k_folds_test_every_bar_once_and_train_on_none_that_touches(n, k, purge, embargo):
     made = k_folds(n, k, purge, embargo)
