@@ -232,7 +232,7 @@ def are_dates(index: pd.DatetimeIndex) -> bool:
     days = {*index.tz_convert("UTC").day_of_week.tolist()}
     return len(index) > 0 and at_midnight and 0 in days and not days & {5, 6}
 
-
+# %% ../nbs/02_bars.ipynb #7d311c86
 def from_frame(
     frame: pd.DataFrame,  # by close, aware; open high low close volume
     symbol: str,

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['QUIET', 'HISTORIES', 'TRADED', 'BLOCKS', 'OF_CURVE', 'Spans', 'correlated', 'block_length', 'drawn', 'length',
-           'histories', 'generator', 'traded', 'middle_of', 'luck', 'luck_of']
+           'generator', 'histories', 'traded', 'middle_of', 'luck_of', 'luck']
 
 # %% ../nbs/34_bootstrap.ipynb #c459bc91
 import math
@@ -68,6 +68,13 @@ def length(values: Floats) -> float:  # points
     return max(block_length(values), block_length(values**2), 1.0)
 
 
+def generator(times: int, seed: int) -> np.random.Generator:
+    "A seeded one. *Raises* `InvalidPolicy` unless something is to be drawn."
+    if times < 1:
+        raise InvalidPolicy(f"times must be at least 1, was {times}")
+    return np.random.default_rng(seed)
+
+# %% ../nbs/34_bootstrap.ipynb #3f63739e
 def histories(
     equity: Floats,  # (n_points,)
     at: Ints,  # (n_points,) microseconds UTC
@@ -84,13 +91,6 @@ def histories(
         return page_row(path, at, path, NO_TRADES, 0.0, 0.0, per_year)
 
     return np.array([one() for _ in range(times)])
-
-
-def generator(times: int, seed: int) -> np.random.Generator:
-    "A seeded one. *Raises* `InvalidPolicy` unless something is to be drawn."
-    if times < 1:
-        raise InvalidPolicy(f"times must be at least 1, was {times}")
-    return np.random.default_rng(seed)
 
 # %% ../nbs/34_bootstrap.ipynb #bootcd01
 TRADED = np.dtype([("win_rate", "f8"), ("profit_factor", "f8"), ("expectancy", "f8")])
@@ -135,6 +135,20 @@ def middle_of(rows: Numbers, names: tuple[str, ...], level: float = 0.95) -> Spa
     return {n: (float(low), float(high)) for n, (low, high) in spans.items() if high < np.inf}
 
 # %% ../nbs/34_bootstrap.ipynb #ebdc36db
+def luck_of(
+    equity: Floats,  # (n_points,)
+    at: Ints,  # (n_points,) microseconds UTC
+    per_year: float,
+    times: int = HISTORIES,
+    seed: int = 0,
+) -> Spans:
+    "`luck`, of a curve alone."
+    moves = returns(equity)
+    if len(moves) < BLOCKS * length(moves):
+        return {}
+    return middle_of(histories(equity, at, per_year, times, seed), OF_CURVE)
+
+# %% ../nbs/34_bootstrap.ipynb #3ac411f6
 def luck(run: "Backtest", times: int = HISTORIES, seed: int = 0) -> Spans:
     """By figure of a summary its 95 % interval, from histories made of the same bars.
 
@@ -148,17 +162,3 @@ def luck(run: "Backtest", times: int = HISTORIES, seed: int = 0) -> Spans:
     opened, closed = rows["opened"] - run.first, rows["closed"] - run.first
     made = traded(run.pnl, opened, closed, len(run.equity), times, seed)
     return spans | middle_of(made, TRADED.names or ())
-
-
-def luck_of(
-    equity: Floats,  # (n_points,)
-    at: Ints,  # (n_points,) microseconds UTC
-    per_year: float,
-    times: int = HISTORIES,
-    seed: int = 0,
-) -> Spans:
-    "`luck`, of a curve alone."
-    moves = returns(equity)
-    if len(moves) < BLOCKS * length(moves):
-        return {}
-    return middle_of(histories(equity, at, per_year, times, seed), OF_CURVE)

@@ -200,7 +200,7 @@ def bars_a_year(days: Ints) -> float:  # (n_bars,) exchange dates, in order
         sessions = seen if seen < SPARSE * sessions else sessions
     return float(sessions * len(days) / len(dates))
 
-
+# %% ../nbs/31_curves.ipynb #fd4235be
 def check_per_year(per_year: float) -> None:
     "*Raises* `InvalidPolicy` unless a year has returns."
     if not 0 < per_year < math.inf:

@@ -37,7 +37,7 @@ def by_label(name: str, array: Any, bars: Bars) -> Any:
         raise InvalidPolicy(f"{name}: the index must be that of the bars: reindex it by bars.times")
     return array[[*bars.symbols]].to_numpy(np.float64)
 
-
+# %% ../nbs/30_inputs.ipynb #843ba88e
 def directions(bars: Bars, targets: Floats | None, sizes: Floats | None) -> list[Floats]:
     "What was given instead of votes; twice nothing when it was not. *Raises* `InvalidPolicy`."
     if targets is None or sizes is None:

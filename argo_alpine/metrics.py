@@ -306,7 +306,7 @@ def why_undefined(s: CurveSummary, name: str) -> str:
         return UNDEFINED["expectancy"]
     return UNDEFINED.get(name, "")
 
-
+# %% ../nbs/33_metrics.ipynb #b6eaa0c3
 def said(s: CurveSummary, name: str, low: float = math.nan, high: float = math.nan) -> str:
     "A field as words: dates, counts, percent and an interval, or why there is no number."
     value: Any = getattr(s, name)

@@ -84,7 +84,7 @@ def ticks(low: float, high: float) -> list[float]:  # both above zero
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     return [p * 10.0**k for k in powers for p in parts if low <= p * 10.0**k <= high]
 
-
+# %% ../nbs/38_plots.ipynb #72e2fbf9
 def equity_and_drawdown(
     times: Times,  # (n_points,)
     equity: Floats,  # (n_points,) account currency

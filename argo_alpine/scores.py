@@ -40,7 +40,7 @@ def occasions(bars: Ints, reach: int) -> int:
             found, end = found + 1, bar + reach
     return found
 
-
+# %% ../nbs/25_scores.ipynb #60666dc9
 def student(freedom: int) -> float:
     """Half-width of a central 95 % of Student's t, within a thousandth; degrees of freedom from 1 on.
 

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Group', 'PARTS', 'coalition_gains', 'Credit', 'credit_of', 'sources_of', 'phases', 'weather', 'index_of',
-           'volatility_of', 'needed', 'margin', 'groups_of', 'by_group', 'beyond_long', 'SignalQuality', 'ended',
+           'volatility_of', 'needed', 'margin', 'groups_of', 'beyond_long', 'by_group', 'SignalQuality', 'ended',
            'overlap', 'why_empty', 'bins_with_overlap', 'signal_quality', 'bracket_figures', 'excess', 'assessed',
            'quality_table', 'per_election', 'figures']
 
@@ -254,6 +254,13 @@ def groups_of(
     return sets | {("symbol", name): rows["symbol"] == s for s, name in enumerate(symbols)}
 
 
+def beyond_long(
+    done: NDArray[np.void], every: NDArray[np.void], lag: int
+) -> tuple[float, float, float]:  # basis points a signal, and its 95 % interval
+    "What signals got beyond a long at every close."
+    return difference_of(1e4 * done["net"], done["bar"], 1e4 * every["net"], every["bar"], lag)
+
+# %% ../nbs/32_signal_quality.ipynb #85b5392a
 def by_group(
     done: NDArray[np.void],
     every: NDArray[np.void],  # a long at every close
@@ -279,13 +286,6 @@ def by_group(
     ]
     columns = ["n", "share", "low", "high", "needed", *spans]
     return pd.DataFrame(found, pd.MultiIndex.from_tuples(sets, names=["by", "group"]), columns)
-
-
-def beyond_long(
-    done: NDArray[np.void], every: NDArray[np.void], lag: int
-) -> tuple[float, float, float]:  # basis points a signal, and its 95 % interval
-    "What signals got beyond a long at every close."
-    return difference_of(1e4 * done["net"], done["bar"], 1e4 * every["net"], every["bar"], lag)
 
 # %% ../nbs/32_signal_quality.ipynb #4212a689
 @dataclass(frozen=True, slots=True, eq=False)
@@ -478,7 +478,7 @@ def per_election(q: SignalQuality) -> pd.DataFrame:  # by source: adds, low, hig
     held = max(int(q.coalitions["elections"].iloc[-1]), 1)
     return q.sources[["adds", "low", "high"]] / held
 
-
+# %% ../nbs/32_signal_quality.ipynb #b691dde8
 def figures(q: SignalQuality) -> dict[str, float | int | str | None]:
     "The plain numbers, in order."
     rate, score, credit = q.hit_rate, q.calibration, q.sources
