@@ -257,6 +257,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                     'argo_alpine.fields.Grid.points': ('fields.html#grid.points', 'argo_alpine/fields.py'),
                                     'argo_alpine.fields.Grid.shape': ('fields.html#grid.shape', 'argo_alpine/fields.py'),
                                     'argo_alpine.fields.as_float': ('fields.html#as_float', 'argo_alpine/fields.py'),
+                                    'argo_alpine.fields.as_typed': ('fields.html#as_typed', 'argo_alpine/fields.py'),
+                                    'argo_alpine.fields.asked_for': ('fields.html#asked_for', 'argo_alpine/fields.py'),
                                     'argo_alpine.fields.fitted': ('fields.html#fitted', 'argo_alpine/fields.py'),
                                     'argo_alpine.fields.in_a_row': ('fields.html#in_a_row', 'argo_alpine/fields.py'),
                                     'argo_alpine.fields.knobs': ('fields.html#knobs', 'argo_alpine/fields.py'),

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Knob', 'KINDS', 'BARE', 'T', 'places', 'knobs', 'worded', 'value_at', 'as_float', 'fitted', 'unknown', 'with_fields',
-           'replaced', 'in_a_row', 'Grid', 'stepped']
+           'replaced', 'as_typed', 'asked_for', 'in_a_row', 'Grid', 'stepped']
 
 # %% ../nbs/25_fields.ipynb #ee11b4c8
 from collections.abc import Mapping, Sequence
@@ -109,6 +109,29 @@ def replaced(part: T, values: Mapping[str, Knob]) -> T:
         inner = {p.partition(".")[2]: v for p, v in values.items() if p.startswith(f"{head}.")}
         own[head] = replaced(getattr(part, head), inner)
     return replace(part, **own)  # type: ignore[type-var]
+
+# %% ../nbs/25_fields.ipynb #typedcd1
+def as_typed(text: str) -> Knob:
+    "A value as typed: a switch, a whole number, a number or a text."
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    for kind in (int, float):
+        with suppress(ValueError):
+            return kind(text)
+    return text
+
+
+def asked_for(text: str) -> dict[str, Knob]:
+    "The knobs in `sizing.stop_pct=2 costs.fee_bps=1`. *Raises* `InvalidPolicy` for other words."
+    found: dict[str, Knob] = {}
+    for part in text.replace(",", " ").split():
+        name, equals, words = part.partition("=")
+        if not (name and equals and words):
+            raise InvalidPolicy(f"{part!r} is not FIELD=VALUE, such as sizing.stop_pct=2")
+        if name in found:
+            raise InvalidPolicy(f"{name} is asked for twice: give it one value")
+        found[name] = as_typed(words)
+    return found
 
 # %% ../nbs/25_fields.ipynb #9d6ba4c0
 def in_a_row(name: str, values: Any) -> tuple[Knob, ...]:

@@ -38,7 +38,11 @@ Last = Annotated[date, typer.Option("--to", parser=day, metavar="DATE", help="La
 Cash = Annotated[float, typer.Option(help="At the beginning, account currency.")]
 Sets = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="FIELD=VALUE", help="Any knob; repeatable, and it goes last."),
+    typer.Option(
+        "--set",
+        metavar="FIELD=VALUE",
+        help="Any knob that is a number, a switch or a word; repeatable, goes last.",
+    ),
 ]
 
 
@@ -59,22 +63,10 @@ def pairs(words: Sequence[str]) -> list[tuple[str, str]]:
     return found
 
 
-def value(text: str) -> "Knob":
-    """A value as typed: a switch, a whole number, a number or a text."""
-    if text.lower() in ("true", "false"):
-        return text.lower() == "true"
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            pass
-    return text
-
-
 def base_of(words: Sequence[str], options: "Mapping[str, Knob] | None" = None) -> "Candidate":
     """The policy and the costs that options ask for, and `--set` after them."""
-    from argo_alpine.fields import with_fields
+    from argo_alpine.fields import as_typed, with_fields
     from argo_alpine.stretches import Candidate
 
-    asked = {name: value(text) for name, text in map(pair, words)}
+    asked = {name: as_typed(text) for name, text in map(pair, words)}
     return with_fields(Candidate(), {**(options or {}), **asked})

@@ -19,7 +19,6 @@ from services.commands.knobs import (
     base_of,
     listed,
     pairs,
-    value,
 )
 from services.commands.screen import Json, near, rows_of, say, show, tell
 
@@ -49,11 +48,11 @@ Book = Annotated[Path, typer.Option("--ledger", help="Where trials are counted."
 
 def values(text: str) -> "tuple[Knob, ...]":
     """The values in `a,b,c` or `low:high:step`."""
-    from argo_alpine.fields import stepped
+    from argo_alpine.fields import as_typed, stepped
 
     if text.count(":") == 2:
         return stepped(*text.split(":"))
-    return tuple(value(word.strip()) for word in text.split(","))
+    return tuple(as_typed(word.strip()) for word in text.split(","))
 
 
 def grid_of(words: Sequence[str]) -> "Grid":
