@@ -29,6 +29,7 @@ def test_two_processes_give_the_same_bytes_and_another_cost_gives_others(tmp_pat
     assert json.loads(first)["trades"] > 0
     dearer = rendered(tmp_path / "c", slippage_bps=5.001)
     assert dearer != first
+    assert rendered(tmp_path / "d", knobs="costs.slippage_bps=5.001") == dearer
 
 
 def test_a_backtest_without_trades_or_years_is_a_page_all_the_same(tmp_path):
