@@ -226,11 +226,11 @@ class Bars(Value):
 
 # %% ../nbs/02_bars.ipynb #d04f6435
 def are_dates(index: pd.DatetimeIndex) -> bool:
-    "Whether times are dates of sessions: their closes at midnight would fall on Saturdays as well."
+    "Whether times are dates of sessions: closes at midnight would fall on Saturdays as well."
     zones = ("UTC", NEW_YORK)
     at_midnight = any((index.tz_convert(z) == index.tz_convert(z).normalize()).all() for z in zones)
     days = {*index.tz_convert("UTC").day_of_week.tolist()}
-    return len(index) > 0 and at_midnight and 0 in days and not days & {5, 6}
+    return at_midnight and days == {0, 1, 2, 3, 4}
 
 # %% ../nbs/02_bars.ipynb #7d311c86
 def from_frame(
@@ -247,8 +247,8 @@ def from_frame(
         )
     if are_dates(index):
         raise InvalidTime(
-            f"{symbol}: every bar is stamped at midnight, Mondays too and no Saturday: these are dates "
-            "and no closes; give them to `from_daily`"
+            f"{symbol}: every bar is stamped at midnight, from Mondays to Fridays: these are dates and "
+            "no closes; give them to `from_daily`"
         )
     if missing := [name for name in COLUMNS if name not in frame]:
         raise InvalidBars(f"{symbol}: frame has no {missing}, only {[*frame.columns]}")

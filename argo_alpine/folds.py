@@ -112,4 +112,8 @@ def k_folds(n_bars: int, k: int, purge: int = 0, embargo: int = 0) -> tuple[Fold
     # the last label of a test is known so many bars behind it, and prices until then are the test's
     guarded = [Span(test.first - purge, test.stop + purge + embargo) for test in tests]
     trains = [without(Span(0, n_bars), [hole]) for hole in guarded]
+    if not all(trains):
+        raise InvalidPolicy(
+            f"a block of {k} with purge {purge} and embargo {embargo} leaves no training"
+        )
     return tuple(Fold(*pair) for pair in zip(trains, tests, strict=True))

@@ -77,4 +77,4 @@ def check_is(name: str, value: object, kind: type, remedy: str) -> None:
     "*Raises* `InvalidPolicy` unless a value is of a kind: things are easily put in each other's place."
     if not isinstance(value, kind):
         wanted, was = kind.__name__, type(value).__name__
-        raise InvalidPolicy(f"{name} must be a {wanted}, was a {was}: {remedy}")
+        raise InvalidPolicy(f"{name} must be of type {wanted}, was {was}: {remedy}")

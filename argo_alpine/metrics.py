@@ -401,5 +401,6 @@ def as_json(
     for name, (low, high) in spans.items():
         if row[name] is not None:
             stem = name.removesuffix("_rate")  # that of wins takes the place of Wilson's
-            row[f"{stem}_low"], row[f"{stem}_high"] = float(f"{low:.10g}"), float(f"{high:.10g}")
+            ends = (float(f"{end:.10g}") if math.isfinite(end) else None for end in (low, high))
+            row[f"{stem}_low"], row[f"{stem}_high"] = ends
     return row

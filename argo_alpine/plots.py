@@ -68,9 +68,9 @@ def line(times: Times, values: Floats, name: str, color: str, unit: str = "") ->
 
 # %% ../nbs/38_plots.ipynb #469b3ae2
 def ticks(low: float, high: float) -> list[float]:  # both above zero
-    "Round numbers on a logarithmic axis, four to nine of them; few decades have no ten to show."
+    "Some round numbers for a logarithmic axis, also where it spans no decade."
     if high < 3.0 * low:
-        rough = (high - low) / 5.0
+        rough = (high - low) / 8.0
         size = 10.0 ** math.floor(math.log10(rough)) if rough > 0 else low
         step = next(s * size for s in (1.0, 2.0, 5.0, 10.0) if s * size >= rough)
         return [step * i for i in range(math.ceil(low / step), math.floor(high / step) + 1)]

@@ -116,10 +116,10 @@ def show_run(run: "Backtest") -> None:
     """A run for people."""
     from argo_alpine.bootstrap import luck
     from argo_alpine.metrics import lines, summary
+    from argo_alpine.results import halts_in_words
 
     found = lines(summary(run), luck(run))
-    halts = ", ".join(f"{at:%Y-%m-%d}" for at in run.halts) or "none"
-    extra = [("Trades", str(len(run.trades))), ("Halts", halts)]
+    extra = [("Trades", str(len(run.trades))), ("Halts", halts_in_words(run))]
     paid = [(f"Paid in {name}", f"{value:,.2f}") for name, value in run.paid.items()]
     known = {name for name, _ in extra}
     numbers = [line for line in found if line[0] not in known]

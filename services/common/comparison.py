@@ -17,7 +17,17 @@ from services.common.page import SHELL
 INDEX = "index.html"
 PERIOD = ("first", "last", "day")  # parameters that say which time a report is about
 NAN, NONE = float("nan"), "\N{EN DASH}"
-SHARES = {"break_even_rate"}  # of what templates add: read as percent
+SHARES = PERCENT | {
+    "break_even_rate",
+    "break_even",
+    "needed",
+    "margin",
+    "hit_rate",
+    "gain",
+    "risk",
+    "cost",
+}
+SHARE = "coverage_"  # and what begins so is read as percent
 BESIDES = {"benchmark_": "Benchmark", "in_part_": "Benchmark at the same exposure"}
 
 
@@ -196,7 +206,9 @@ def said(report: Rendered, key: str) -> str:
         return won(m)
     if isinstance(value, float):
         low, high = (number(m, f"{key}_{end}") for end in ("low", "high"))
-        return reading(value, low, high, pct=bare in PERCENT | SHARES)
+        if bare == "longest_wait":
+            return f"{reading(value, low, high, digits=0)} days"
+        return reading(value, low, high, pct=bare in SHARES or bare.startswith(SHARE))
     text = str(value)
     return text[:10] if text[4:5] == "-" and text[10:11] == "T" else text
 

@@ -24,7 +24,7 @@ from argo_alpine.domain import (
 )
 from argo_alpine.engine import WEIGHTS, Policy
 from argo_alpine.fields import Grid, with_fields
-from argo_alpine.folds import Windows
+from argo_alpine.folds import Windows, k_folds
 from argo_alpine.indicators import IndicatorPolicy
 from argo_alpine.labels import labels_of
 from argo_alpine.metrics import summary
@@ -119,6 +119,21 @@ CASES = {
         given(pd.DataFrame({"A": 1.0}, BARS.times)[::-1], ONES),
         InvalidPolicy,
         ("targets", "index", "bars.times"),
+    ),
+    "targets by numbers": (
+        given(pd.DataFrame({"A": 1.0, 4: 1.0}, BARS.times), ONES),
+        InvalidPolicy,
+        ("targets", "4", "symbols A"),
+    ),
+    "words for targets": (
+        given(pd.DataFrame({"A": "long"}, BARS.times), ONES),
+        InvalidPolicy,
+        ("targets", "long", "numbers"),
+    ),
+    "folds without training": (
+        lambda: k_folds(10, 5, 5, 0),
+        InvalidPolicy,
+        ("5", "purge", "no training"),
     ),
     "actions of nobody": (
         lambda: backtest(BARS, actions=[Action("QQ", date(2019, 3, 1), 2.0)]),
@@ -495,3 +510,30 @@ def test_a_chooser_names_a_point_of_its_grid(choose):
     grid = Grid({"sizing.stop_pct": (2.0, 3.0)})
     with pytest.raises(InvalidPolicy, match="choose"):
         walk_forward(BARS, grid, Windows(20, 10), choose=choose)
+
+
+def test_bars_side_by_side_are_no_overlap():
+    """Hours with a short last one, and minutes beside a symbol that trades in some of them."""
+    ends = BARS.at[:20, None] - MINUTE * np.array([330, 270, 210, 150, 90, 30, 0])
+    prices = [np.full((140, 1), 100.0)] * 5
+    hours = [Bars((name,), ends.ravel(), *prices, "raw") for name in ("A", "B")]
+    backtest(join(hours))
+    minutes = BARS.at[0] - MINUTE * np.arange(389, -1, -1)
+    some = np.random.default_rng(1).random(390) < 0.4
+    dense = Bars(("A",), minutes, *[np.full((390, 1), 100.0)] * 5, "raw")
+    thin = Bars(("B",), minutes[some], *[np.full((some.sum(), 1), 100.0)] * 5, "raw")
+    backtest(join([dense, thin]))
+
+
+def test_closes_at_midnight_are_closes_where_every_day_has_one():
+    days = pd.date_range("2024-01-01", periods=30, tz="UTC")
+    frame = pd.DataFrame({name: 100.0 for name in COLUMNS}, days)
+    assert len(from_frame(frame, "BTC", "raw")) == 30
+    assert len(from_frame(frame.iloc[::7], "BTC", "raw")) == 5  # weekly, on Mondays
+
+
+def test_a_frame_of_targets_may_be_in_any_zone_and_order():
+    two = join([BARS, from_frame(FRAME, "B", "raw")])
+    wishes = pd.DataFrame({"B": 1.0, "A": 0.0}, two.times.tz_convert("America/New_York"))
+    run = backtest(two, targets=wishes, sizes=wishes * 10)
+    assert {*run.fills["symbol"]} == {"B"}

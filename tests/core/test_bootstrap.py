@@ -134,3 +134,25 @@ def test_a_run_is_told_with_its_intervals():
     assert [said["win_low"], said["cagr_high"]] == pytest.approx(
         [spans["win_rate"][0], spans["cagr"][1]]
     )
+
+
+def test_no_win_rate_is_surer_than_wilsons():
+    run = backtest(load(["AAPL"]), Policy(), start=date(2009, 1, 2))
+    page, low = summary(run), luck(run, 100)["win_rate"][0]
+    assert low <= page.win_low and luck(run, 100)["win_rate"][1] >= page.win_high
+
+
+def test_trades_that_last_too_long_say_nothing():
+    n = 100
+    made = traded(np.ones(n), np.zeros(n, int), np.arange(n), 1_000, 50)
+    assert np.isnan(made["win_rate"]).all()
+    assert middle_of(made, ("win_rate",)) == {}
+    page = summary(backtest(load(["AAPL"]), Policy(), start=date(2009, 1, 2)))
+    silent = {"win_rate": (np.nan, np.nan)}
+    assert told(page, silent)["win_rate"] == f"n = {page.trades}: too few to say"
+    assert as_json(page, silent)["win_low"] is None
+
+
+def test_long_curves_are_drawn_less_often():
+    equity = np.full(60_000, 100.0) + np.arange(60_000) % 2
+    assert len(histories(equity, days(60_000), 252.0, 300)) == 200

@@ -9,7 +9,7 @@ import pytest
 
 from argo_alpine import backtest as backtesting
 from argo_alpine.backtest import prepared
-from argo_alpine.bars import Bars, join, load
+from argo_alpine.bars import Bars, join
 from argo_alpine.book import FILLS, TRADES, UNMARKED, WORD, Run, blank_run, rules_of
 from argo_alpine.costs import FillPolicy
 from argo_alpine.engine import Policy
@@ -212,17 +212,25 @@ def test_a_day_that_ends_between_bars_ends_for_the_daily_limit_too():
     assert other.decisions("B")["ordered"].tolist()[4] > 0
 
 
-@pytest.mark.parametrize("limits", ["tight", "tighter"])
-def test_a_market_that_never_closes_is_the_same_bar_by_bar(limits):
-    """Beside a silent symbol no bar is passed by the stretch; midnight lies between some bars."""
-    euros = load(["EURUSD"])
-    at, none = euros.at, np.full((len(euros), 1), 1.0)
-    silent = Bars(("ZZZ",), at, none, none, none, none, none, euros.basis)
-    midnight = euros.at[euros.open_days != euros.days]
-    assert 100 < len(midnight) < len(euros) / 10
-    policy = Policy(consensus=replace(LENIENT, quorum=0.0), risk=LIMITS[limits])
-    alone = backtesting.backtest(euros, policy)
-    beside = backtesting.backtest(join([euros, silent]), policy)
-    assert len(alone.fills) > 50 and len(alone.halts) > 0
-    assert (alone.equity == beside.equity).all() and alone.halts == beside.halts
-    assert alone.pnl.tolist() == beside.pnl.tolist()
+def test_a_market_that_never_closes_is_the_same_bar_by_bar():
+    """Beside a silent symbol no bar is passed by the stretch; prices jump at midnight too."""
+    policy = Policy(
+        consensus=replace(LENIENT, threshold=51.0, quorum=0.0),
+        risk=RiskPolicy(daily_loss_pct=0.3, drawdown_pct=3.0, rearm_after=2),
+    )
+    fills = halts = 0
+    for seed in range(6):
+        rng, n = np.random.default_rng(seed), 3_000
+        at = 1_562_868_000_000_000 + 60 * MINUTE * np.arange(1, n + 1)
+        close = 100 * np.exp(rng.normal(0, 0.004, n).cumsum())
+        first = np.append(100, close[:-1]) * np.exp(rng.normal(0, 0.004, n))
+        rows = first, np.maximum(first, close) * 1.002, np.minimum(first, close) * 0.998, close
+        columns, still = [row[:, None].copy() for row in rows], [np.full((n, 1), 50.0)] * 4
+        volume = np.full((n, 1), 1e7)
+        bars = Bars(("A",), at, *columns, volume, "raw")
+        assert 100 < np.count_nonzero(bars.open_days != bars.days) < n / 20
+        silent = Bars(("ZZZ",), at, *still, volume, "raw")
+        alone, beside = (backtesting.backtest(b, policy) for b in (bars, join([bars, silent])))
+        assert (alone.equity == beside.equity).all() and alone.halts == beside.halts
+        fills, halts = fills + len(alone.fills), halts + len(alone.halts)
+    assert fills > 1_000 and halts > 10

@@ -400,9 +400,15 @@ def test_monthly_bars_and_thin_trading_have_as_many_a_year_as_were_seen():
     assert bars_a_year(thin) == pytest.approx(100, abs=1)
 
 
-def test_a_few_days_around_a_holiday_do_not_make_a_market_thin(run):
+def test_neither_a_holiday_nor_a_hole_makes_a_market_thin(run):
+    days = run.bars.days
     for first in range(0, 500, 7):
-        assert bars_a_year(run.bars.days[first : first + 25]) == 252
+        for n in (15, 20, 25, 60):
+            assert bars_a_year(days[first : first + n]) == 252
+    holed = np.concatenate([days[:252], days[252:504] + 4 * 365])  # four years are missing
+    assert bars_a_year(holed) == 252
+    with pytest.raises(InvalidData, match="no bars"):
+        bars_a_year(days[:0])
 
 
 def test_a_bar_that_ends_at_midnight_belongs_to_the_month_that_it_was():

@@ -855,7 +855,7 @@ def test_what_was_needed_is_the_break_even_where_nothing_expires_or_jumps():
 def test_the_plain_numbers_are_json_and_say_null_for_what_is_not_defined():
     told = signal_quality.figures(judge(a_market(18, 70), a_policy(threshold=99.0)))
     assert json.loads(json.dumps(told, allow_nan=False)) == told
-    assert told["hit_rate_share"] is None and told["auc"] is None
+    assert told["hit_rate"] is None and told["auc"] is None
 
 
 QUALITY = judge(a_market(22, 400), EAGER)
