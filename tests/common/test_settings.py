@@ -3,6 +3,7 @@
 import json
 import os
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,8 @@ from argo_alpine.domain import InvalidSettings
 from argo_alpine.engine import Policy
 from argo_alpine.records import digest
 from services.common import settings as module
+from services.common.fields import epoch, is_loopback, url
+from services.common.sections import LIVE, PAPER, at_alpaca
 from services.common.settings import (
     KNOWN,
     Settings,
@@ -454,3 +457,41 @@ def test_five_hundred_mutations_are_taken_in_range_or_named(write):
         for port in (found.argo.port, found.sandbox.port, found.sandbox.control_port):
             assert 1 <= port <= 65535
     assert min(taken, refused) > 50
+
+
+@pytest.mark.parametrize(
+    ("address", "is_here"),
+    [
+        ("http://localhost:8000", True),
+        ("ws://127.0.0.1/stream", True),
+        ("http://[::1]:80", True),
+        ("localhost", True),
+        ("http://localhost.example.com", False),
+        ("http://127.0.0.1.example.com", False),
+        ("http://10.0.0.1", False),
+    ],
+)
+def test_this_machine_is_not_a_name_that_begins_like_it(address, is_here):
+    assert is_loopback(address) is is_here
+
+
+def test_keys_leave_this_machine_encrypted_only():
+    assert url("http://localhost:8000/") == "http://localhost:8000"
+    for address in ("http://localhost.example.com", "ws://example.com"):
+        with pytest.raises(ValueError, match="in the clear"):
+            url(address)
+
+
+def test_no_bar_is_asked_for_that_no_calendar_knows():
+    assert [epoch(date(year, 1, 1)).year for year in (1990, 2100)] == [1990, 2100]
+    for day in (date(1989, 12, 31), date(2100, 1, 2)):
+        with pytest.raises(ValueError, match="out of range"):
+            epoch(day)
+
+
+def test_a_dot_at_the_end_of_a_host_hides_no_account():
+    for host, other in ((PAPER, LIVE), (LIVE, PAPER)):
+        for address in (f"https://{host}", f"https://{host}.", f"wss://{host.upper()}./stream"):
+            assert at_alpaca(address, host, other, "the other") == address
+            with pytest.raises(ValueError, match=r"the other: swapped\?"):
+                at_alpaca(address, other, host, "the other")

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from argo_alpine import samples as module
 from argo_alpine.bars import (
     COLUMNS,
+    Action,
     Bars,
     adjust_splits,
     between,
@@ -281,3 +282,43 @@ def test_times_in_another_unit_are_refused_by_what_they_are(unit):
 def test_symbols_come_in_a_list(symbols):
     with pytest.raises(UnavailableData, match="symbols come in a list"):
         load(symbols)
+
+
+def test_splits_of_one_symbol_leave_the_others_alone():
+    one, two = (load(symbols, last=date(2003, 3, 1)) for symbols in (["AAPL"], ["AAPL", "MSFT"]))
+    assert to_frame(two, "AAPL").equals(to_frame(one, "AAPL"))
+
+
+def test_adjusting_moves_every_column_alike():
+    raw, day = load(["AAPL"], last=date(2005, 6, 1), basis="raw"), date(2005, 2, 28)
+    cut = adjust_splits(raw, {"AAPL": [(day, 2.0)]})
+    before = raw.times < pd.Timestamp(day, tz="UTC")
+    for name in COLUMNS:
+        step = 0.5 if name != "volume" else 2.0
+        was, now = getattr(raw, name), getattr(cut, name)
+        assert np.array_equal(now[before], was[before] * step)
+        assert np.array_equal(now[~before], was[~before])
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"dividend": -0.1}, {"dividend": np.inf}, {"ratio": np.inf}, {"ratio": 0.0}]
+)
+def test_an_action_is_finite_and_takes_nothing_away(wrong):
+    with pytest.raises(InvalidBars, match="a ratio must be above zero and a dividend not below"):
+        Action("AAPL", date(2020, 1, 2), **wrong)
+
+
+HALF_HOUR = 30 * 60_000_000
+
+
+def stamped(at):
+    ones = np.full((len(at), 1), 10.0)
+    return Bars(("AAPL",), at, ones, ones, ones, ones, ones, "raw")
+
+
+def test_only_daily_bars_skip_sessions():
+    daily = CLOSES[[0, 2, 3]]
+    assert stamped(daily).skipped == (day(1),)
+    assert stamped(CLOSES[:4]).skipped == ()
+    assert stamped(np.sort([*daily, *daily - HALF_HOUR])).skipped == ()
+    assert stamped(daily - HALF_HOUR).skipped == ()  # as few as days, and none at a close

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from argo_alpine.consensus import ConsensusPolicy, consensus
-from argo_alpine.domain import Direction, Vote
+from argo_alpine.consensus import ConsensusPolicy, ballots, consensus
+from argo_alpine.domain import Direction, InvalidPolicy, InvalidVote, Vote
 from argo_alpine.engine import WEIGHTS
 
 NOW = datetime(2024, 3, 1, 21, tzinfo=UTC)
@@ -109,3 +109,38 @@ def test_one_who_abstains_lowers_turnout_and_nothing_else(votes):
         with_silence.confidence,
         with_silence.turnout,
     )
+
+
+@pytest.mark.parametrize("weights", [{"a": 9_999}, {"a": 10_001, "b": -1}, {"a": 10_000.0}])
+def test_weights_are_whole_not_below_zero_and_sum_to_all(weights):
+    with pytest.raises(InvalidPolicy, match="basis points"):
+        ConsensusPolicy(weights)
+
+
+@pytest.mark.parametrize("knob", [{"threshold": 50.0}, {"quorum": 100.5}, {"quorum": -1.0}])
+def test_a_threshold_is_above_half_and_a_quorum_a_share(knob):
+    with pytest.raises(InvalidPolicy, match="must lie between"):
+        ConsensusPolicy(WEIGHTS, **knob)
+
+
+def test_a_source_votes_once():
+    vote = Vote("massive", "AAPL", Direction.LONG, 80.0, NOW)
+    with pytest.raises(InvalidVote, match="voted twice"):
+        ballots([vote, vote], POLICY)
+
+
+@pytest.mark.parametrize("side", [Direction.LONG, Direction.SHORT])
+def test_a_threshold_and_a_quorum_carry_when_they_are_just_met(side):
+    votes = [Vote(source, "AAPL", side, 75.0, NOW) for source in WEIGHTS]
+    assert consensus(votes, POLICY, NOW).direction == side
+    two = [v for v in votes if v.source in ("massive", "x_sentiment")]
+    for quorum, carried in ((60.0, side), (60.01, Direction.NEUTRAL)):
+        policy = ConsensusPolicy(WEIGHTS, quorum=quorum)
+        assert consensus(two, policy, NOW).direction == carried
+
+
+def test_a_threshold_is_rounded_to_hundredths():
+    assert 64.07 * 100 < 6407  # in binary
+    votes = [Vote(s, "AAPL", Direction.LONG, 64.06, NOW) for s in ("massive", "alpha_vantage")]
+    policy = ConsensusPolicy(WEIGHTS, threshold=64.07)
+    assert consensus(votes, policy, NOW).direction == Direction.NEUTRAL

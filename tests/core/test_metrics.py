@@ -16,11 +16,21 @@ from argo_alpine import metrics, series
 from argo_alpine.backtest import backtest
 from argo_alpine.bars import Bars, load
 from argo_alpine.costs import FillPolicy
-from argo_alpine.curves import FLAT, annualised, bars_a_year, falls, ratio, shape
+from argo_alpine.curves import (
+    FLAT,
+    amounts,
+    annualised,
+    bars_a_year,
+    check_times,
+    falls,
+    ratio,
+    shape,
+)
 from argo_alpine.domain import InvalidData, InvalidPolicy, InvalidTime
 from argo_alpine.engine import Policy
 from argo_alpine.page import page_row
 from argo_alpine.risk import RiskPolicy
+from argo_alpine.sessions import instant
 from argo_alpine.sizing import SizingPolicy
 
 DAY = 86_400_000_000
@@ -802,3 +812,79 @@ def test_numbers_too_large_to_be_are_not_defined():
 def test_a_share_is_of_whole_counts(wins, n):
     with pytest.raises(InvalidData, match="wins must lie between 0 and n, both whole"):
         metrics.wilson(wins, n)
+
+
+# From the first point of a curve to the words on its page
+
+AT = 10**15 + DAY * np.arange(200)
+CURVE = 100 * 1.001 ** np.arange(200.0) * (1 + 0.01 * (np.arange(200) % 3 == 0))
+
+
+def test_a_summary_begins_and_ends_with_its_curve():
+    seen = metrics.measure(CURVE, AT, 252.0)
+    assert (seen.start, seen.end) == (instant(int(AT[0])), instant(int(AT[-1])))
+    assert seen.n == 199 and seen.total_return == pytest.approx(CURVE[-1] / CURVE[0] - 1)
+    words = metrics.told(seen)
+    assert words["total_return"] == f"{100 * seen.total_return:.1f} %"
+    assert words["max_drawdown"] == f"\N{MINUS SIGN}{-100 * seen.max_drawdown:.1f} %"
+
+
+def test_a_page_has_the_numbers_of_its_columns_in_their_places():
+    """Up to 120, down to 90, back to 130: a page of eight points that is worked out by hand."""
+    equity = np.array([100.0, 120.0, 108.0, 90.0, 110.0, 125.0, 130.0, 117.0])
+    at, gross = 10**15 + 30 * DAY * np.arange(8), np.array([0.0, 1, 1, 0.5, 0.5, 1, 1, 0]) * equity
+    seen = metrics.summarise(
+        equity,
+        at,
+        np.array([25.0, -10.0, 2.0, 0.0]),
+        np.array([1.0, 2.5]),
+        gross,
+        12.0,
+        0.4 * equity,
+    )
+    days = [None if day is None else int(day.timestamp() * 1e6) for day in (
+        seen.start, seen.peak, seen.trough, seen.recovery, seen.end)]  # fmt: skip
+    assert days == at[[0, 1, 3, 5, 7]].tolist()
+    assert (seen.n, seen.per_year, seen.longest_wait) == (7, 12.0, 120.0)
+    assert (seen.total_return, seen.max_drawdown) == pytest.approx((0.17, -0.25))
+    assert seen.cagr == pytest.approx(1.17 ** (365.25 / 210) - 1)
+    assert seen.calmar == pytest.approx(seen.cagr / 0.25)
+    r = np.diff(equity) / equity[:-1]
+    assert seen.volatility == pytest.approx(r.std(ddof=1) * 12**0.5)
+    assert seen.sharpe == pytest.approx(r.mean() / r.std(ddof=1) * 12**0.5)
+    assert seen.sharpe_low < seen.sharpe < seen.sharpe_high
+    lost = np.minimum(r, 0.0)
+    assert seen.sortino == pytest.approx(r.mean() / (lost @ lost / 7) ** 0.5 * 12**0.5)
+    low, high = np.quantile(r, (0.05, 0.95))
+    assert seen.tail_ratio == pytest.approx(high / -low)
+    assert (seen.exposure, seen.turnover) == pytest.approx((5 / 8, 0.4 / 2 * 12))
+    assert (seen.fees, seen.trades, seen.win_rate) == (3.5, 4, 0.5)
+    assert (seen.win_low, seen.win_high) == pytest.approx(metrics.wilson(2, 4))
+    assert (seen.profit_factor, seen.expectancy) == pytest.approx((2.7, 17 / 4))
+
+
+@pytest.mark.parametrize("per_year", [0.0, -1.0, math.nan, math.inf])
+def test_turnover_needs_a_year_that_has_bars(per_year):
+    with pytest.raises(InvalidPolicy, match="per_year"):
+        metrics.turnover(CURVE, CURVE, per_year)
+
+
+def test_however_little_below_zero_is_no_amount():
+    with pytest.raises(InvalidData, match="gross must not be negative, was -1e-10 at 1"):
+        amounts("gross", np.array([1.0, -1e-10]))
+
+
+@pytest.mark.parametrize(("times", "points"), [(1, 1), (200, 150), (150, 200)])
+def test_there_are_as_many_times_as_points_and_two_or_more(times, points):
+    with pytest.raises(InvalidTime, match=f"^{points} points need as many times"):
+        check_times(AT[:times], points)
+
+
+def test_the_probability_on_a_page_is_that_of_its_returns():
+    draw = np.random.default_rng(1)
+    skewed = draw.exponential(1, 300) * draw.choice([1, -1.05], 300)
+    equity = 100 * np.cumprod(1.001 + 0.01 * skewed)
+    ratio, skew, kurtosis = shape(metrics.returns(equity))
+    expected = metrics.probabilistic_sharpe(ratio, 299, skew, kurtosis)
+    seen = metrics.measure(equity, DAY * np.arange(300), 252.0)
+    assert seen.psr == pytest.approx(expected, abs=1e-12) and 0.5 < seen.psr < 0.99

@@ -1,12 +1,14 @@
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from argo_alpine.backtest import backtest
 from argo_alpine.costs import FillPolicy
-from argo_alpine.domain import Fill, Portfolio
+from argo_alpine.domain import Consensus, Direction, Fill, Order, Portfolio, Signal
 from argo_alpine.engine import Policy
 from argo_alpine.portfolio import booked, settle
 from argo_alpine.risk import RiskPolicy
@@ -91,3 +93,45 @@ def test_a_sign_error_would_be_noticed():
     right = run.trades["pnl"]
     assert missing(run, right) < 0.005
     assert missing(run, right.where(~shorts, -right)) > 1.0
+
+
+def a_fill(quantity, minutes, why="entry", **more):
+    return Fill("A", quantity, 10.0, 1.0, NOW + timedelta(minutes=minutes), why, **more)
+
+
+def a_signal(stop, target):
+    opinion = Consensus(Direction.LONG, 80.0, 1.0, NOW, ())
+    return Signal("s", "A", Direction.LONG, 80.0, NOW, 10.0, stop, target, 5.0, NOW, opinion)
+
+
+@pytest.mark.parametrize("side", [1, -1])
+def test_a_trade_says_which_way_how_many_and_when(side):
+    book, trades = Portfolio(cash=1e4, positions={}), []
+    for minutes, (quantity, why) in enumerate(
+        [(6.0, "entry"), (4.0, "entry"), (-4.0, "stop"), (-6.0, "close")]
+    ):
+        book, trade = booked(book, a_fill(quantity * side, minutes, why))
+        trades += [trade] if trade else []
+    assert [t.direction for t in trades] == [Direction(side)] * 2
+    assert [(t.quantity, t.why) for t in trades] == [(4.0, "stop"), (6.0, "close")]
+    assert {t.opened for t in trades} == {NOW}
+    assert [t.closed for t in trades] == [NOW + timedelta(minutes=m) for m in (2, 3)]
+
+
+def test_legs_stand_where_the_last_signal_put_them():
+    book, seen = Portfolio(cash=1e4, positions={}), []
+    for minutes, signal in enumerate([a_signal(9.0, 12.0), None, a_signal(9.5, 11.0)]):
+        book, _ = booked(book, a_fill(5.0, minutes, signal=signal))
+        seen.append((book.positions["A"].stop, book.positions["A"].target))
+    assert seen == [(9.0, 12.0), (9.0, 12.0), (9.5, 11.0)]
+
+
+def test_an_order_at_work_shrinks_by_its_own_fills_only():
+    order = Order("o", "A", 10, NOW, "entry", a_signal(9.0, 12.0))
+    book = Portfolio(cash=1e4, positions={}, working={"A": order})
+    after, _ = booked(book, a_fill(4.0, 0, order="other"))
+    assert after.working == {"A": order}
+    after, _ = booked(book, a_fill(4.0, 0, order="o"))
+    assert after.working == {"A": replace(order, quantity=6)}
+    after, _ = booked(after, a_fill(6.0, 1, order="o"))
+    assert not after.working

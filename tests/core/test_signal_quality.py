@@ -19,7 +19,7 @@ from sklearn.metrics import brier_score_loss, roc_auc_score
 
 from argo_alpine import metrics, signal_plots, signal_quality
 from argo_alpine.backtest import backtest
-from argo_alpine.bars import Bars, load
+from argo_alpine.bars import Bars, each, load
 from argo_alpine.costs import FillPolicy
 from argo_alpine.domain import InvalidData, InvalidPolicy, Reading, UnavailableData
 from argo_alpine.engine import Policy
@@ -37,6 +37,7 @@ from argo_alpine.labels import (
     atrs_of,
     ending_of,
     forward,
+    horizon_curve,
     label_all,
     labels_of,
     matured,
@@ -55,8 +56,19 @@ from argo_alpine.scores import (
     spread_of,
     student,
 )
-from argo_alpine.shares import FLOOR, wilsons
-from argo_alpine.signal_quality import by_group, coalition_gains, credit_of, phases, weather
+from argo_alpine.shares import FLOOR, Z, wilsons
+from argo_alpine.signal_quality import (
+    by_group,
+    coalition_gains,
+    credit_of,
+    excess,
+    index_of,
+    overlap,
+    phases,
+    sources_of,
+    volatility_of,
+    weather,
+)
 from argo_alpine.signal_quality import (
     signal_quality as judge,
 )
@@ -927,3 +939,173 @@ def test_the_last_signals_are_not_judged_by_those_that_were_quick():
         early.append(signal_quality.ended(labels)["net"].mean())
         whole.append(signal_quality.ended(waiting)["net"].mean())
     assert np.mean(early) < np.mean(whole)
+
+
+# By hand
+
+
+def test_a_mean_of_many_a_bar_is_a_mean_of_values():
+    "Two values a bar, forty in all: the sum of a bar deviates, and the mean is over forty."
+    values, bars = np.arange(40.0), np.repeat(np.arange(20), 2)
+    sums = np.bincount(bars, values - values.mean())
+    variance, width = spread_of(sums, 0, 20)
+    middle, low, high = mean_of(values, bars, 0)
+    assert middle == 19.5 and width > Z
+    assert variance == pytest.approx((sums**2).sum() * 20 / 19)
+    assert (high - middle, middle - low) == pytest.approx([width * math.sqrt(variance) / 40] * 2)
+
+
+def test_neighbours_count_the_less_the_farther():
+    x = np.array([1.0, 2.0, -1.0, 3.0])
+    by_hand = x @ x + 2 * (2 / 3) * (x[1:] @ x[:-1]) + 2 * (1 / 3) * (x[2:] @ x[:-2])
+    assert long_run(x, 2) == pytest.approx(by_hand)
+
+
+def test_thirty_are_a_rate_and_fewer_are_worth_nothing_that_is_said():
+    hits = np.tile([True, False], 15)
+    enough, few = (share_of(hits[:n], np.arange(n), 2) for n in (30, 29))
+    assert enough.share == 0.5 and enough.low < 0.5 < enough.high
+    assert few.n == 29 and math.isnan(few.share) and math.isnan(few.effective)
+
+
+@pytest.mark.parametrize(
+    ("width", "bins"),
+    [(500, [(70, 75, 1), (75, 80, 1), (95, 100, 2)]), (2500, [(50, 75, 1), (75, 100, 3)])],
+)
+def test_a_confidence_on_an_edge_is_in_the_bin_above_but_for_certainty(width, bins):
+    confidences = np.array([7499, 7500, 9999, 10_000])
+    made = quality_of(confidences, np.ones(4, bool), width=width).bins
+    assert [*made[["from", "to", "n"]].itertuples(index=False, name=None)] == bins
+
+
+def test_the_first_forward_return_begins_at_the_open_and_not_at_the_close_before():
+    open, close = np.array([[10.0], [12.0], [9.0]]), np.array([[11.0], [15.0], [18.0]])
+    np.testing.assert_array_equal(forward(open, close, 1)[:, 0], [0.25, 1.0, np.nan])
+    np.testing.assert_array_equal(forward(open, close, 2)[:, 0], [0.5, np.nan, np.nan])
+
+
+def weather_by_hand(closes, window, memory):
+    moves = np.append(0.0, np.diff(np.log(closes)))
+    spread = [moves[max(t - window + 1, 0) : t + 1].std() for t in range(len(closes))]
+    known = range(window + memory, len(closes))
+    ranks = [sum(spread[u] < spread[t] for u in range(t - memory, t)) for t in known]
+    return [-1] * (window + memory) + [3 * rank // (memory + 1) for rank in ranks]
+
+
+def test_the_weather_is_a_third_of_what_was_before():
+    closes = np.exp(np.cumsum(np.random.default_rng(2).normal(0, 0.02, 40)))
+    made = weather(closes, 3, 5).tolist()
+    assert made == weather_by_hand(closes, 3, 5)
+    assert {*made} == {-1, 0, 1, 2}
+
+
+def test_a_day_that_is_wilder_than_all_it_remembers_is_wild():
+    closes = np.exp(np.cumsum((-1.0) ** np.arange(40) * 1.2 ** np.arange(40) / 1000))
+    made = weather(closes, 3, 5)
+    assert (made[8:] == 2).all()
+    calming = np.exp(np.cumsum((-1.0) ** np.arange(40) * 0.8 ** np.arange(40)))
+    assert (weather(calming, 3, 5)[8:] == 0).all()
+
+
+def test_a_horizon_curve_by_hand():
+    close = 100 * np.exp(np.random.default_rng(4).normal(0, 0.01, (300, 1)).cumsum(axis=0))
+    close[100:160] = close[100]  # where nothing moves nobody is right
+    prices = Paths(np.arange(300), close, close, close, close)
+    labels = np.zeros(200, LABEL)
+    labels["bar"], labels["side"] = np.arange(200), np.tile([1, -1], 100)
+    curve = horizon_curve(labels, prices, 5, first=50)
+    assert [*curve.index] == [1, 2, 3, 4, 5]
+    for k, row in curve.iterrows():
+        after = close[1 + np.minimum(np.arange(299) + k - 1, 298), 0] / close[1:, 0] - 1
+        gained = 1e4 * labels["side"] * after[:200]
+        assert row["n"] == 200 and row["right"] == (gained > 0).mean()
+        band = mean_of(gained, np.arange(200), 2 * k)
+        assert row[["mean", "low", "high"]].tolist() == pytest.approx(band, abs=1e-9)
+        assert row["drift"] == pytest.approx(1e4 * after[50 : 300 - k].mean())
+
+
+LONG_BARS = load(["AAPL", "MSFT"], date(2005, 3, 1), date(2008, 1, 1))
+
+
+@pytest.fixture(scope="module")
+def long_run_of_two():
+    return backtest(LONG_BARS, keep_log=True)
+
+
+def test_credit_adds_up_to_all_less_none(long_run_of_two):
+    gains = excess(paths_of(LONG_BARS, LONG_BARS.symbols), 10, 0)
+    credit = credit_of(long_run_of_two, gains, 20)
+    worth = credit.coalitions["worth"]
+    assert credit.total != 0
+    assert credit.total == pytest.approx(credit.sources["adds"].sum())
+    assert credit.total == pytest.approx(worth.iloc[-1] - worth.iloc[0])
+
+
+def test_who_never_spoke_has_no_interval(long_run_of_two):
+    gains = excess(paths_of(LONG_BARS, LONG_BARS.symbols), 10, 0)
+    known = credit_of(long_run_of_two, gains, 20).sources[["low", "high"]].notna().all(axis=1)
+    assert known[["massive", "alpha_vantage"]].all()
+    assert not known[["x_sentiment", "sonar"]].any()
+
+
+def test_sources_are_counted_by_hand(long_run_of_two):
+    table, log = sources_of(long_run_of_two, 20), long_run_of_two.log.ravel()
+    for i, (_, row) in enumerate(table.iterrows()):
+        votes = [(cell["directions"][i], cell["side"]) for cell in log if cell["why"] >= 0]
+        beside = [(vote, side) for vote, side in votes if vote and side]
+        assert row["asked"] == len(votes)
+        assert row["voted"] == sum(vote != 0 for vote, _ in votes)
+        assert (row["beside"], row["agreed"]) == (len(beside), sum(v == s for v, s in beside))
+
+
+def test_groups_are_by_what_was_known_at_the_signal(long_run_of_two):
+    prices, symbols = paths_of(LONG_BARS, LONG_BARS.symbols), LONG_BARS.symbols
+    done, every = (
+        signal_quality.ended(labels_of(long_run_of_two, LONG_BARS, 20, every=every))
+        for every in (False, True)
+    )
+    counts = by_group(done, every, prices, symbols, 20)["n"]
+    wild = volatility_of(prices.close)[done["bar"], done["symbol"]]
+    phase = phases(index_of(prices.close))[done["bar"]]
+    names = ("not known yet", "calm", "usual", "wild")
+    assert [counts["volatility", name] for name in names] == [
+        (wild == i).sum() for i in range(-1, 3)
+    ]
+    for name, sign in {"bull": 1, "bear": -1, "not known": 0}.items():
+        assert counts["market, not tradable", name] == (phase == sign).sum()
+    assert counts["volatility", "wild"] > 0
+
+
+def holed(bars, t, s):
+    "The same bars but for one."
+
+    def without(name):
+        column = getattr(bars, name).copy()
+        column[t, s] = np.nan
+        return column
+
+    return Bars(bars.symbols, bars.at, *each(without), bars.basis)
+
+
+def test_what_is_judged_adds_up():
+    bars = holed(LONG_BARS, 300, 1)
+    quality, run = judge(bars, horizon=20), backtest(bars, keep_log=True)
+    p, per = quality.hit_rate.share, 1e4
+    expected = per * (p * quality.gain - (1 - p) * quality.risk - quality.cost)
+    assert quality.expected == pytest.approx(expected) and quality.cost > 0
+    assert quality.asked == 2 * len(bars) - 1
+    done = signal_quality.ended(quality.labels)
+    every = labels_of(run, bars, 20, every=True)
+    longs = signal_quality.ended(matured(every, len(bars), 20))
+    always = mean_of(per * longs["net"], longs["bar"], 2 * overlap(done, 20))
+    assert quality.always_long == always
+    assert signal_quality.figures(quality)["always_long"] == pytest.approx(always[0])
+
+
+def test_sources_are_judged_over_twice_the_horizon():
+    bars = holed(LONG_BARS, 300, 1)
+    quality, run = judge(bars, horizon=20), backtest(bars, keep_log=True)
+    own = credit_of(run, excess(paths_of(bars, bars.symbols), 20, 0), 40).sources
+    pd.testing.assert_frame_equal(quality.sources[["adds", "low", "high"]], own)
+    counted = sources_of(run, 40)
+    pd.testing.assert_frame_equal(quality.sources[[*counted]], counted)

@@ -1,6 +1,7 @@
 """As many shares as the money buys, and not one part more."""
 
 import json
+import math
 from decimal import Decimal
 
 import pytest
@@ -9,8 +10,9 @@ from hypothesis import strategies as st
 
 from argo_alpine.domain import InvalidPolicy
 from argo_alpine.engine import Policy
+from argo_alpine.knobs import numbers
 from argo_alpine.records import canonical, parsed, plain
-from argo_alpine.sizing import SizingPolicy, quotable, shares
+from argo_alpine.sizing import SizingPolicy, needs_atr, quotable, shares, whole
 
 cents = st.integers(1, 10_000_000).map(lambda c: c / 100)
 PARTS = (1.0, 0.5, 0.01, 0.001)
@@ -78,3 +80,25 @@ def test_a_policy_without_a_tick_keeps_the_name_it_has_in_older_books():
     fine = Policy(sizing=SizingPolicy(tick=0.25))
     assert fine.version != OLDER
     assert parsed(Policy, json.loads(canonical(fine))) == fine
+
+
+@given(st.integers(1, 100_000), cents)
+def test_shares_never_cost_more_than_the_money_to_its_last_digit(n, price):
+    for money in (n * price, math.nextafter(n * price, 0.0)):
+        count = shares(100.0, 1e18, price, money)
+        assert count * price <= money
+        assert count >= n - 1
+
+
+def test_parts_are_counted_as_decimals():
+    assert whole(0.3, 0.1) == pytest.approx(0.3, rel=1e-15)  # and not two parts
+    assert whole(0.29, 0.1) == pytest.approx(0.2, rel=1e-15)
+    assert whole(2.999, 1.0) == 2.0 and whole(3.0, 1.0) == 3.0
+
+
+@pytest.mark.parametrize(
+    ("atrs", "needed"),
+    [({}, False), ({"stop_atrs": 1.5}, True), ({"target_atrs": 2.0}, True)],
+)
+def test_a_stop_or_a_target_in_ranges_needs_the_range(atrs, needed):
+    assert needs_atr(numbers(SizingPolicy(**atrs))) is needed

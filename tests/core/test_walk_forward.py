@@ -3,6 +3,7 @@
 import math
 from dataclasses import replace
 from datetime import date
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,10 +18,13 @@ from argo_alpine.domain import InvalidData, InvalidPolicy
 from argo_alpine.fields import Grid, with_fields
 from argo_alpine.folds import Windows, folds, k_folds, purged
 from argo_alpine.knobs import numbers
-from argo_alpine.stretches import Candidate, Span, Stretch, course_of, stitched, stretch
+from argo_alpine.sessions import bar_days, instant
+from argo_alpine.shares import reading
+from argo_alpine.stretches import Candidate, Span, Stretch, course_of, idle, stitched, stretch
 from argo_alpine.walk_forward import (
     MEASURES,
     Objective,
+    fold_table,
     outcomes,
     peak,
     scored,
@@ -298,8 +302,6 @@ def test_the_record_has_one_point_for_each_tested_bar():
 def test_intraday_windows_begin_with_a_day():
     hours = load(["EURUSD"])
     made = folds(hours.at, Windows(1001, 301))
-    from argo_alpine.sessions import bar_days
-
     days = bar_days(hours.at)
     for fold in made:
         assert days[fold.test.first] != days[fold.test.first - 1]
@@ -383,3 +385,118 @@ def test_a_run_that_fails_stops_the_others(monkeypatch, workers):
     with pytest.raises(MemoryError, match="no room"):
         walking.outcomes(course, [Candidate()] * 200, workers)
     assert 3 <= len(begun) < 20
+
+
+def test_a_step_longer_than_a_test_leaves_bars_out():
+    made = folds(STOCKS.at[:400], Windows(100, 20, step=50))
+    assert [f.test for f in made] == [Span(first, first + 20) for first in range(100, 399, 50)]
+
+
+@pytest.mark.parametrize("anchored", [True, False])
+def test_nothing_before_the_origin_is_trained_on(anchored):
+    made = folds(STOCKS.at[:400], Windows(100, 20, anchored=anchored), origin=150)
+    assert min(f.train[0].first for f in made) == 150
+    assert made[0].test.first == 250
+
+
+def test_windows_are_whole_and_purged_bars_count():
+    with pytest.raises(InvalidPolicy, match=r"at least 2 bars, was 20\.5"):
+        Windows(100, 20.5)
+    with pytest.raises(InvalidPolicy, match="need 122 bars, there are 121"):
+        folds(STOCKS.at[:121], Windows(100, 20, purge=20))
+
+
+@pytest.mark.parametrize("k", [1, 6])
+def test_folds_are_two_or_more_of_two_bars_or_more(k):
+    with pytest.raises(InvalidPolicy, match="between 2 and 5"):
+        k_folds(10, k)
+
+
+@pytest.mark.parametrize(
+    ("scores", "place"),
+    [([1.0, 3.0, 2.0], 1), ([math.nan, 2.0, 2.0, 1.0], 1), ([math.nan, math.nan], None)],
+)
+def test_the_peak_is_the_best_and_the_first_of_equals(scores, place):
+    assert peak(SimpleNamespace(scores=np.array(scores))) == place
+
+
+SMALL, ANY = Grid({"consensus.threshold": (60.0, 70.0)}), Objective("total_return", 0)
+
+
+def test_all_pieces_of_training_are_run():
+    windows, seen = Windows(200, 60, anchored=True, embargo=10), []
+
+    def run(course, candidates):
+        seen.append(course.spans)
+        return outcomes(course, candidates)
+
+    walk_forward(STOCKS, SMALL, windows, objective=ANY, run=run)
+    assert seen == [f.train for f in folds(STOCKS.at, windows)]
+    assert len(seen[-1]) > 1
+
+
+def test_the_inside_score_is_that_of_the_chosen():
+    scores = []
+
+    def second(training):
+        scores.append(training.scores[1])
+        return 1
+
+    walk = walk_forward(STOCKS, SMALL, WINDOWS, objective=ANY, choose=second)
+    assert [step.inside for step in walk.steps] == scores
+
+
+def test_a_test_may_have_few_trades():
+    many = Objective("total_return", 1_000)
+    walk = walk_forward(STOCKS, SMALL, WINDOWS, objective=many, choose=lambda training: 0)
+    assert all(math.isnan(step.inside) for step in walk.steps)
+    assert all(math.isfinite(step.outside) for step in walk.steps)
+
+
+@pytest.mark.parametrize("choice", [-1, len(GRID)])
+def test_a_choice_is_one_of_the_points(choice):
+    with pytest.raises(InvalidPolicy, match=f"names one of 9 points, was {choice}"):
+        walk_forward(STOCKS, GRID, WINDOWS, None, AIM, choose=lambda training: choice)
+
+
+def test_a_chooser_is_a_function():
+    with pytest.raises(InvalidPolicy, match="choose is a function"):
+        walk_forward(STOCKS, SMALL, WINDOWS, choose="peak")
+
+
+def test_a_step_says_when_it_was_tested_and_a_table_what_was_traded():
+    walk = walk_forward(STOCKS, SMALL, WINDOWS, objective=ANY)
+    table, parts = fold_table(walk), [step.part for step in walk.steps]
+    for step, part in zip(walk.steps, parts, strict=True):
+        assert step.tested == (instant(int(part.at[0])), instant(int(part.at[-1])))
+    assert table["trades"].tolist() == [len(part.pnl) for part in parts]
+    assert walk.whole.left == sum(part.left for part in parts) > 0
+
+
+def test_a_page_of_a_walk_says_returns_in_percent():
+    walk = walk_forward(STOCKS, SMALL, WINDOWS, objective=ANY)
+    page = walk._repr_html_()
+    found = [part.equity[-1] / part.equity[0] - 1 for part in (walk.whole, walk.steps[0].part)]
+    whole, first = (reading(value, pct=True) for value in found)
+    assert f"return {whole}, " in page and f"<td>{first}</td>" in page
+    assert whole.endswith(" %")
+
+
+def test_a_stretch_begins_with_the_money_and_not_with_the_equity_of_the_one_before():
+    """The first point of a stretch is a close already: what was gained by then counts as well."""
+    begun = [np.array([110.0, 120.0]), np.array([90.0, 100.0, 80.0])]
+    parts = [
+        Stretch(np.arange(len(equity)) + 9 * i, equity, equity / 2, 1.0, np.ones(1) * 5, 2.0, i, 1)
+        for i, equity in enumerate(begun)
+    ]
+    whole = stitched(parts, 100.0)
+    assert whole.equity == pytest.approx([110.0, 120.0, 1.2 * 90.0, 1.2 * 100.0, 1.2 * 80.0])
+    assert whole.gross == pytest.approx(whole.equity / 2)
+    assert whole.pnl == pytest.approx([5.0, 6.0]) and whole.fees == pytest.approx(2.0 + 2.4)
+    assert (whole.turned, whole.halts, whole.left) == (2.0, 1, 2)
+
+
+def test_who_does_nothing_keeps_the_money_there_was():
+    part = idle(course_of(STOCKS, cash=5.0), Span(3, 7))
+    assert part.equity.tolist() == [5.0] * 4 and part.gross.tolist() == [0.0] * 4
+    assert part.at.tolist() == STOCKS.at[3:7].tolist()

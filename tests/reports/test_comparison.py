@@ -169,3 +169,63 @@ def test_only_a_report_among_the_others_is_listed(folder, tmp_path_factory):
     assert not (folder / "index.html").exists()
     reports.render("small", {}, folder / "mine", templates=templates)
     assert "mine/report.html" in (folder / "index.html").read_text()
+
+
+def test_a_third_report_is_looked_at_too(folder):
+    made = [
+        a_report(folder, name, parameters={"first": first})
+        for name, first in (("x", "2005-01-01"), ("y", "2005-01-01"), ("z", "2004-01-01"))
+    ]
+    assert comparison.parted([{"a": 1}, {"a": 1}, {"a": 2}]) == {"a": [1, 1, 2]}
+    assert comparison.compared(made).obstacles == [
+        "not comparable because the periods differ: first"
+    ]
+    assert comparison.groups(made) == ["x, y"]
+
+
+def test_another_commit_is_a_caution(folder):
+    made = a_report(folder, "one"), a_report(folder, "two", code={"commit": "d" * 40})
+    assert "made by different code: commit" in comparison.compared(made).cautions
+    assert [report.commit for report in made] == ["c" * 12, "d" * 12]
+
+
+def test_numbers_of_a_benchmark_read_as_the_strategys(folder):
+    beside = {"benchmark_sharpe": 3.0, "benchmark_sharpe_low": 2.5, "benchmark_sharpe_high": 3.5}
+    made = a_report(folder, "one", **beside, benchmark_cagr=0.1)
+    assert comparison.said(made, "benchmark_sharpe") == "3.00 [2.50, 3.50]"
+    assert comparison.said(made, "benchmark_cagr") == "10.0 %"
+    assert comparison.label("benchmark_cagr") == "Benchmark: growth a year"
+    keys = comparison.in_order(made.metrics)
+    assert keys[-2:] == ["benchmark_cagr", "benchmark_sharpe"]  # its ends stand with it
+
+
+def test_what_a_report_does_not_say_is_a_dash(folder):
+    made = a_report(folder, "one", trades=None)
+    assert comparison.said(made, "trades") == comparison.said(made, "alpha") == "\N{EN DASH}"
+
+
+def test_a_line_of_the_list_names_its_period_and_its_growth(folder):
+    asked = {"last": "2013-03-01"}
+    made = a_report(folder, "one", parameters=asked, end=None)
+    assert comparison.period(made) == "2005-03-01 to 2013-03-01"
+    line = comparison.cells(made)
+    assert line[2:7] == (comparison.period(made), "30.0 %", "3.3 %", "0.70 [0.01, 1.40]",
+                         "\N{MINUS SIGN}8.4 %")  # fmt: skip
+    said = a_report(folder, "two", parameters=asked, start="2006-01-03T21:00:00.000000Z")
+    assert comparison.period(said) == "2006-01-03 to 2013-03-01"
+
+
+def test_a_hidden_folder_is_not_listed(folder):
+    a_report(folder, "one"), a_report(folder, ".two")
+    reports, broken = comparison.there(folder)
+    assert [report.name for report in reports] == ["one"] and broken == []
+
+
+@pytest.mark.parametrize("key", ["template", "parameters", "data", "code"])
+def test_a_manifest_that_lacks_a_part_is_broken(folder, key):
+    made = a_report(folder, "one")
+    rest = {k: v for k, v in made.manifest.items() if k != key}
+    (folder / "one" / "manifest.json").write_text(json.dumps(rest))
+    with pytest.raises(InvalidData, match=f"cannot be read .*{key}.*: render it again"):
+        comparison.opened(folder / "one")
+    assert comparison.there(folder) == ([], ["one"])
