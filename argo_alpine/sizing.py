@@ -93,8 +93,9 @@ def shares(
     money, one = min(equity * percent / 100.0, budget), price * part
     if not (price > 0 and money >= one):
         return 0.0
-    count = np.floor(money / one)
-    return float((count - (count * one > money)) * part)
+    count = np.floor(money / one)  # which rounding may have moved by one, either way
+    count = count + ((count + 1.0) * one <= money) - (count * one > money)
+    return float(count * part)
 
 # %% ../nbs/23_sizing.ipynb #34e02711
 @compiled
