@@ -424,7 +424,10 @@ def test_the_collar_sees_a_jump_of_a_price_far_below_a_cent():
 
 
 def test_the_last_hour_before_midnight_belongs_to_the_day():
-    """A loss of Thursday keeps an entry away until Friday has begun, in New York."""
+    """A loss of Thursday keeps an entry away until Friday has begun, in New York.
+
+    What opens at midnight is decided at that instant, which ends Thursday, as it does for `decide`.
+    """
     at = np.datetime64("2024-03-07T22:00", "us").astype(np.int64) + 3_600_000_000 * np.arange(12)
     first = np.array([100.0, 100.0, 100.0, *[97.5] * 9])
     rows = np.column_stack([first, np.full(12, 50.0)])
@@ -437,7 +440,7 @@ def test_the_last_hour_before_midnight_belongs_to_the_day():
     policy = replace(UNLIMITED, risk=limits, sizing=SizingPolicy(stop_pct=50.0, target_pct=50.0))
     run = backtest(bars, policy, FREE, targets=targets, sizes=np.full((12, 2), 50.0))
     entered = run.fills[run.fills["symbol"] == "B"]["bar"].iloc[0]
-    assert str(entered.tz_convert("America/New_York")) == "2024-03-08 01:00:00-05:00"
+    assert str(entered.tz_convert("America/New_York")) == "2024-03-08 02:00:00-05:00"
 
 
 @pytest.mark.parametrize("limit", [0, 1])
