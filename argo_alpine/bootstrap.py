@@ -60,10 +60,8 @@ def drawn(rng: np.random.Generator, n: int, block: float) -> Ints:  # (n,) place
     return np.asarray((rng.integers(n, size=n)[began] + along - began) % n)
 
 # %% ../nbs/34_bootstrap.ipynb #8c1d5ea9
-HISTORIES, POINTS = (
-    1_000,
-    10_000_000,
-)  # of long curves fewer, so that all of them have so many points
+HISTORIES = 1_000
+POINTS = 10_000_000  # of all of them: long curves are drawn less often, 200 times at least
 BLOCKS = 20  # fewer say little about what else could have happened
 
 
@@ -171,6 +169,5 @@ def luck(run: "Backtest", times: int = HISTORIES, seed: int = 0) -> Spans:
     found = middle_of(made, TRADED.names or ())
     low, high = wilson(int((run.pnl > 0).sum()), len(run.pnl))
     least, most = found.get("win_rate", (math.nan, math.nan))
-    return (
-        spans | found | {"win_rate": (float(np.minimum(least, low)), float(np.maximum(most, high)))}
-    )
+    ends = float(np.minimum(least, low)), float(np.maximum(most, high))
+    return spans | found | {"win_rate": ends}

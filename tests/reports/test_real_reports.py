@@ -41,6 +41,13 @@ def test_a_backtest_without_trades_or_years_is_a_page_all_the_same(tmp_path):
     assert "not defined: returns do not vary" in text
 
 
+def test_signals_of_a_short_period_are_a_page_with_bins_that_are_too_few(tmp_path):
+    short = {"symbols": "AAPL", "first": "2010-01-04", "last": "2010-08-31"}
+    made = render("signal_quality", short, tmp_path / "short")
+    assert "too few" in made.page.read_text()
+    assert made.metrics["adds_sonar"] is None and made.metrics["hit_rate_n"] > 30
+
+
 @pytest.fixture(scope="module")
 def daily(tmp_path_factory):
     """A day on which something was entered, left, refused and decided."""
