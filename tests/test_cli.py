@@ -301,6 +301,7 @@ def test_the_command_the_report_and_the_policies_start_from_the_same_numbers():
         for node in ast.parse(source).body
         if isinstance(node, ast.AnnAssign)
     }
+    assert defaults.pop("knobs") == ""  # `--set` in a command
     assert {k: str(v) if k in {"first", "last"} else v for k, v in options.items()} == (
         defaults | {"settings": None, "raw": False, "trades": None, "json": False}
     )

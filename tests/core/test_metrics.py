@@ -415,7 +415,7 @@ def test_neither_a_holiday_nor_a_hole_makes_a_market_thin(run):
     for first in range(0, 500, 7):
         for n in (15, 20, 25, 60):
             assert bars_a_year(days[first : first + n]) == 252
-    holed = np.concatenate([days[:252], days[252:504] + 4 * 365])  # four years are missing
+    holed = np.concatenate([days[:252], days[252:504] + 4 * 364])  # four years are missing
     assert bars_a_year(holed) == 252
     with pytest.raises(InvalidData, match="no bars"):
         bars_a_year(days[:0])
