@@ -399,6 +399,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                      'argo_alpine.metrics.page': ('metrics.html#page', 'argo_alpine/metrics.py'),
                                      'argo_alpine.metrics.page_by': ('metrics.html#page_by', 'argo_alpine/metrics.py'),
                                      'argo_alpine.metrics.profit_factor': ('metrics.html#profit_factor', 'argo_alpine/metrics.py'),
+                                     'argo_alpine.metrics.returns_a_year': ('metrics.html#returns_a_year', 'argo_alpine/metrics.py'),
                                      'argo_alpine.metrics.said': ('metrics.html#said', 'argo_alpine/metrics.py'),
                                      'argo_alpine.metrics.summarise': ('metrics.html#summarise', 'argo_alpine/metrics.py'),
                                      'argo_alpine.metrics.summary': ('metrics.html#summary', 'argo_alpine/metrics.py'),

@@ -4,18 +4,19 @@
 
 # %% auto #0
 __all__ = ['MONTHS', 'NO_TRADES', 'MAYBE', 'NAMES', 'PERCENT', 'BESIDE', 'ANNUAL', 'OF_MANY', 'SHORT', 'NEVER', 'SURE',
-           'UNDEFINED', 'NO_SPANS', 'profit_factor', 'expectancy', 'over_equity', 'exposure', 'turnover', 'win_rate',
-           'break_even', 'at_exposure', 'ahead', 'monthly', 'CurveSummary', 'dated', 'measure', 'Summary', 'page_by',
-           'summarise', 'is_short', 'why_undefined', 'said', 'told', 'lines', 'page', 'summary', 'as_json', 'cagr',
-           'calmar', 'drawdowns', 'longest_wait', 'max_drawdown', 'probabilistic_sharpe', 'returns', 'sharpe',
-           'sharpe_error', 'sharpe_interval', 'sortino', 'tail_ratio', 'total_return', 'volatility', 'wilson']
+           'UNDEFINED', 'Spans', 'NO_SPANS', 'profit_factor', 'expectancy', 'over_equity', 'exposure', 'turnover',
+           'win_rate', 'break_even', 'at_exposure', 'ahead', 'monthly', 'CurveSummary', 'dated', 'measure', 'Summary',
+           'page_by', 'summarise', 'is_short', 'why_undefined', 'said', 'told', 'lines', 'page', 'returns_a_year',
+           'summary', 'as_json', 'cagr', 'calmar', 'drawdowns', 'longest_wait', 'max_drawdown', 'probabilistic_sharpe',
+           'returns', 'sharpe', 'sharpe_error', 'sharpe_interval', 'sortino', 'tail_ratio', 'total_return',
+           'volatility', 'wilson']
 
 # %% ../nbs/33_metrics.ipynb #e8281dc6
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -329,14 +330,15 @@ def said(s: CurveSummary, name: str, low: float = math.nan, high: float = math.n
     return f"{value}"
 
 # %% ../nbs/33_metrics.ipynb #b0967b8f
-NO_SPANS: Mapping[str, tuple[float, float]] = {}  # field -> low, high
+Spans: TypeAlias = Mapping[str, tuple[float, float]]  # field -> low, high
+NO_SPANS: Spans = {}
 
 
-def told(s: CurveSummary, spans: Mapping[str, tuple[float, float]] = NO_SPANS) -> dict[str, str]:
+def told(s: CurveSummary, spans: Spans = NO_SPANS) -> dict[str, str]:
     "A summary as words, by field; intervals and counts stand with what they belong to."
     bars = {252: "daily ", 365: "daily ", 52: "weekly ", 12: "monthly "}.get(round(s.per_year), "")
-    text = {f.name: said(s, f.name, *spans.get(f.name, ())) for f in fields(s)}
-    text = {name: words for name, words in text.items() if name not in BESIDE}
+    names = [f.name for f in fields(s) if f.name not in BESIDE]
+    text = {name: said(s, name, *spans.get(name, ())) for name in names}
     if s.peak and not s.recovery:
         text["recovery"] = "not yet"
     if s.sharpe == s.sharpe and not is_short(s):
@@ -351,25 +353,28 @@ def told(s: CurveSummary, spans: Mapping[str, tuple[float, float]] = NO_SPANS) -
     return text
 
 # %% ../nbs/33_metrics.ipynb #3a4b2035
-def lines(
-    s: CurveSummary, spans: Mapping[str, tuple[float, float]] = NO_SPANS
-) -> list[tuple[str, str]]:
+def lines(s: CurveSummary, spans: Spans = NO_SPANS) -> list[tuple[str, str]]:
     "A summary as names and values, for any table."
     words = told(s, spans)
     return [(NAMES.get(k, k.replace("_", " ").capitalize()), text) for k, text in words.items()]
 
 
-def page(s: CurveSummary, spans: Mapping[str, tuple[float, float]] = NO_SPANS) -> str:
+def page(s: CurveSummary, spans: Spans = NO_SPANS) -> str:
     "A summary as a table for people, with the intervals that are given."
     words = lines(s, spans)
     rows = "".join(f"<tr><th>{shown(name)}</th><td>{shown(v)}</td></tr>" for name, v in words)
     return f"<table><caption>{type(s).__name__}</caption>{rows}</table>"
 
 # %% ../nbs/33_metrics.ipynb #b5104790
+def returns_a_year(run: "Backtest") -> float:
+    "`bars_a_year` of a run, counted once for bars that are run again."
+    return run.bars.once("bars a year", lambda: bars_a_year(run.bars.days))
+
+
 def summary(run: "Backtest") -> Summary:
     "A run in numbers. *Raises* `InvalidData` when the account was wiped out, and says when."
     at, equity, fees = run.bars.at, run.equity, run.paid["fees"]
-    per_year = run.bars.once("bars a year", lambda: bars_a_year(run.bars.days))
+    per_year = returns_a_year(run)
     try:
         return page_by(page_row(equity, at, run.gross, run.pnl, fees, run.turned, per_year))
     except InvalidData:
@@ -382,9 +387,7 @@ def summary(run: "Backtest") -> Summary:
     )
 
 # %% ../nbs/33_metrics.ipynb #0429e40a
-def as_json(
-    summary: CurveSummary, spans: Mapping[str, tuple[float, float]] = NO_SPANS
-) -> dict[str, float | int | str | None]:
+def as_json(summary: CurveSummary, spans: Spans = NO_SPANS) -> dict[str, float | int | str | None]:
     """Plain fields in order: times as ISO text, floats to ten significant digits; then the spans.
 
     None for what is not defined, or not annualised.
