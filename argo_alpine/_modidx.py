@@ -537,6 +537,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                    'argo_alpine.quiet.left_alone': ('quiet.html#left_alone', 'argo_alpine/quiet.py'),
                                    'argo_alpine.quiet.log_held': ('quiet.html#log_held', 'argo_alpine/quiet.py'),
                                    'argo_alpine.quiet.next_leg_bar': ('quiet.html#next_leg_bar', 'argo_alpine/quiet.py'),
+                                   'argo_alpine.quiet.next_overnight': ('quiet.html#next_overnight', 'argo_alpine/quiet.py'),
                                    'argo_alpine.quiet.note_calls': ('quiet.html#note_calls', 'argo_alpine/quiet.py'),
                                    'argo_alpine.quiet.opening_of': ('quiet.html#opening_of', 'argo_alpine/quiet.py'),
                                    'argo_alpine.quiet.pass_bars': ('quiet.html#pass_bars', 'argo_alpine/quiet.py'),

@@ -48,7 +48,7 @@ from argo_alpine.queue import (
     whose,
     wish,
 )
-from .quiet import coast
+from .quiet import coast, next_overnight
 from .reader import Opinions
 from .risk import dearest
 from .sizing import needs_atr
@@ -331,10 +331,11 @@ def loop(
 ) -> Marks:
     "One pass over the bars from `start` up to `end`."
     is_single = len(run.slots) == 1 and len(market.ranges) > 0
-    t = max(start, 0)  # a place that cannot be negative is found faster
+    t, turn = max(start, 0), start  # a place that cannot be negative is found faster
     while t < end:
         if is_single and t > start:
-            t, now, has_spoken = coast(t, end, now, told, market, run, rules)
+            turn = turn if turn >= t else next_overnight(t, market)
+            t, now, has_spoken = coast(t, min(turn, end), now, told, market, run, rules)
             if has_spoken:  # at the close of the last bar that was passed
                 reflect_on(t - 1, 0, told, market, run)
             if t == end:

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['RANGE_BARS', 'AT_ONCE', 'MODE', 'ranges_of', 'note_calls', 'speaks_at', 'first_leg_bar', 'next_leg_bar', 'left_alone',
            'before_rearm', 'opening_of', 'value_long', 'value_short', 'value_by', 'is_safe', 'watch_bars', 'value_bars',
-           'sit_out', 'log_held', 'pass_bars', 'ask_for_bar', 'coast']
+           'sit_out', 'log_held', 'pass_bars', 'ask_for_bar', 'coast', 'next_overnight']
 
 # %% ../nbs/28_quiet.ipynb #a0e1f5c4
 import numpy as np
@@ -267,9 +267,9 @@ def pass_bars(
 @compiled
 def ask_for_bar(t: int, told: Opinions, market: Market) -> None:
     "Let a bar be fetched, from all the columns that are read when something happens."
-    ask_for(market.opened, t), ask_for(market.at, t), ask_for(market.days, t)
-    ask_for(market.open, t), ask_for(market.high, t), ask_for(market.low, t)
-    ask_for(market.close, t), ask_for(market.atr, t)
+    ask_for(market.opened, t), ask_for(market.open_days, t), ask_for(market.open, t)
+    ask_for(market.at, t), ask_for(market.days, t), ask_for(market.close, t)
+    ask_for(market.high, t), ask_for(market.low, t), ask_for(market.atr, t)
     ask_for(told.pooled, t), ask_for(told.spoken, t)
 
 
@@ -284,9 +284,6 @@ def coast(
     )
     if book.acted < len(market.actions):
         end = min(end, market.actions[book.acted].bar)
-    if len(market.overnight) > 0:  # a day of theirs begins between open and close
-        turn = np.searchsorted(market.overnight, t)
-        end = min(end, market.overnight[turn]) if turn < len(market.overnight) else end
     asked, has_spoken = t, False
     if is_out:  # what is wished on the last of these bars may be granted
         asked = before_rearm(t, end, now, market, rules) - 1
@@ -298,3 +295,10 @@ def coast(
     if asked > t:
         t, now = pass_bars(t, asked, now, market, run, rules)
     return t, now, has_spoken and t == asked
+
+# %% ../nbs/28_quiet.ipynb #0b57d1c4
+@compiled
+def next_overnight(t: int, market: Market) -> int:
+    "The first bar, from t on, that opens on another day than it closes; behind the last if none does."
+    place = np.searchsorted(market.overnight, t)
+    return int(market.overnight[place]) if place < len(market.overnight) else len(market.at)
