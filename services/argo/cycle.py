@@ -31,7 +31,7 @@ from services.argo.desk import Desk
 from services.argo.guards import protect
 from services.argo.journal import build, revived, verified
 from services.argo.ports import BrokerAccount, BrokerOrder
-from services.argo.tape import Tape, is_late
+from services.argo.tape import Split, Tape, is_late
 from services.common.clock import Clock
 from services.common.db import Writer
 
@@ -83,6 +83,7 @@ class Engine:
         self.at: datetime | None = None
         self.last = ""  # the last decision without its time
         self.fresh: list[Bar] = []  # folded, not yet decided upon or kept
+        self.splits: list[Split] = []  # those that the journal has
         self.since: float | None = None  # monotonic: when the first of them came
         self.frozen: Mapping[str, str] = {}
         self.compared = self.settled = float("-inf")  # monotonic
@@ -102,9 +103,11 @@ class Engine:
             verified(session)
             book = revived(session)
             kept = [bar for _, bar in store.read_bars(session)]
+            self.splits = store.read_splits(session)
             head = store.last_entry(session)
         self.at = head.at if head else None
-        self.tape = Tape(self.plan.symbols, self.plan.policy.indicators)
+        known = [*self.tape.splits.values(), *self.splits]  # some may not be written yet
+        self.tape = Tape(self.plan.symbols, self.plan.policy.indicators, known)
         self.tape.extend(kept)  # before anything a vendor says of the same days
         self.fresh = self.tape.extend(self.fresh)
         at = self.tick()
@@ -210,6 +213,7 @@ class Engine:
     ) -> Decision | None:
         """Decide; write it down if it is news, else only that we are alive."""
         assert self.book is not None
+        self.keep_splits(at)
         self.keep_history(at)
         bars = self.ripe(readings)
         with self.writer.transaction() as session:
@@ -252,6 +256,14 @@ class Engine:
         if folded and self.since is None:
             self.since = self.clock.monotonic()
         self.fresh += folded
+
+    def keep_splits(self, at: datetime) -> None:
+        """Write down the splits that bars have shown, before anything that follows from them."""
+        for split in [s for s in self.tape.splits.values() if s not in self.splits]:
+            with self.writer.transaction() as session:
+                self.note_head(store.append(session, "split", at, self.clock.wall(), split))
+            self.splits.append(split)
+            log.warning("split", symbol=split.symbol, after=split.at, ratio=split.ratio)
 
     def keep_history(self, at: datetime) -> None:
         """Keep the bars that came too late to be decided upon."""

@@ -21,7 +21,7 @@ from argo_alpine.domain import (
 from argo_alpine.engine import Policy, decide
 from argo_alpine.records import canonical, content_id, digest, parsed, plain
 from services.argo import store
-from services.argo.tape import Tape
+from services.argo.tape import Split, Tape
 
 
 def build() -> str:
@@ -113,6 +113,8 @@ def replayed(session: Session, tick: Callable[[int], None] = lambda _: None) -> 
         elif stage is not None:
             used = list(bars.until(entry.seq))
             stage.kept += stage.tape.extend(used)
+            if entry.kind == "split":
+                stage.tape.note(parsed(Split, body))
             if entry.kind == "bars":
                 parted = difference(entry.seq, "bars", body["digest"], digest(used))
             if entry.kind == "moment":
@@ -149,7 +151,8 @@ def restarted(
 ) -> tuple[Stage, Divergence | None]:  # and where its book differs from the one we had
     """Begin again where a start says the book stood, as the engine itself did."""
     book, policy = parsed(Portfolio, body["portfolio"]), parsed(Policy, body["policy"])
-    after = Stage(policy, Tape(body["symbols"], policy.indicators), book, [])
+    splits = stage.tape.splits.values() if stage else ()
+    after = Stage(policy, Tape(body["symbols"], policy.indicators, splits), book, [])
     if stage is None:
         return after, None
     after.kept = stage.kept

@@ -38,6 +38,7 @@ from services.argo.tables import (
     tables,
     trades,
 )
+from services.argo.tape import Split
 from services.argo.wire import loaded
 
 
@@ -157,6 +158,12 @@ def read_bars(session: Session) -> Iterable[tuple[int, Bar]]:
             row.seq,
             Bar(row.symbol, row.at, row.open, row.high, row.low, row.close, row.volume),
         )
+
+
+def read_splits(session: Session) -> list[Split]:
+    """Every split that was noticed, in that order."""
+    query = select(entries.c.body).where(entries.c.kind == "split").order_by(entries.c.seq)
+    return [loaded(Split, text) for text in session.execute(query).scalars()]
 
 
 Rows: TypeAlias = dict[str, object]

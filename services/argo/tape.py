@@ -1,18 +1,24 @@
 """The past of every symbol, folded bar by bar into what Massive's vote is made of."""
 
+import math
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from fractions import Fraction
 
 import numpy as np
 
 from argo_alpine.domain import Bar, Reading
-from argo_alpine.indicators import IndicatorPolicy, fold, fresh
+from argo_alpine.indicators import IndicatorPolicy, fold, fresh, rescale
 from argo_alpine.knobs import numbers
 from argo_alpine.sessions import hours, instant, microseconds
 from argo_alpine.votes import NEEDS
 
 GRACE = timedelta(minutes=15)  # after an open, to decide about the close before it
 SESSIONS = 2  # a daily reading lives until the close of the second session after its own
+TERMS = 10  # of a split's ratio as a fraction, the smaller one: 7:1, 3:2, 1:10, 11:10
+LEAST = 0.04  # that a split moves prices by; what moves them less is a correction
+ROUNDED = {"rel_tol": 2e-3, "abs_tol": 0.00501}  # restated prices are, kept ones too
 
 
 def expiry(at: datetime) -> datetime:
@@ -34,14 +40,41 @@ def is_late(at: datetime, close: datetime) -> bool:
     return at > following + GRACE
 
 
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Bars after this close are in new shares, so many for each old one."""
+
+    symbol: str
+    at: datetime
+    ratio: float
+
+
+def prices_of(bar: Bar) -> tuple[float, float, float, float]:
+    """Open, high, low and close."""
+    return bar.open, bar.high, bar.low, bar.close
+
+
+def split_ratio(kept: Bar, said: Bar) -> float:
+    """New shares per old one, if a vendor has restated a bar by a split; 1.0 otherwise."""
+    moved = kept.close / said.close
+    near = Fraction(max(moved, 1 / moved)).limit_denominator(TERMS)
+    ratio = float(near if moved > 1 else 1 / near)
+    pairs = zip(prices_of(kept), prices_of(said), strict=True)
+    is_alike = all(math.isclose(before / ratio, now, **ROUNDED) for before, now in pairs)
+    return ratio if is_alike and abs(ratio - 1.0) >= LEAST else 1.0
+
+
 class Tape:
     """Indicators of every symbol as of its last bar."""
 
-    def __init__(self, symbols: Sequence[str], policy: IndicatorPolicy) -> None:
+    def __init__(
+        self, symbols: Sequence[str], policy: IndicatorPolicy, splits: Iterable[Split] = ()
+    ) -> None:
         self.index = {symbol: i for i, symbol in enumerate(symbols)}
         self.periods = numbers(policy)
         self.states, self.rings = fresh(len(self.index))
         self.last: dict[str, Bar] = {}
+        self.splits = {(split.symbol, split.at): split for split in splits}
 
     def follows(self, bar: Bar) -> bool:
         """Whether this bar is news: ours, and later than what was folded."""
@@ -49,20 +82,37 @@ class Tape:
         return bar.symbol in self.index and (last is None or last.at < bar.at)
 
     def extend(self, bars: Iterable[Bar]) -> list[Bar]:
-        """Fold what is news; a vendor's second thoughts about the past change nothing."""
-        news = [bar for bar in sorted(bars, key=lambda b: (b.at, b.symbol)) if self.follows(bar)]
+        """Fold what is news; of a vendor's second thoughts about the past only splits count."""
         folded = []
-        for bar in news:
-            if not self.follows(bar):  # the same bar twice in one delivery
-                continue
-            i = self.index[bar.symbol]
-            fold(
-                self.states[i], self.rings[i], bar.high, bar.low, bar.close, bar.volume,
-                self.periods,
-            )  # fmt: skip
-            self.last[bar.symbol] = bar
-            folded.append(bar)
+        for bar in sorted(bars, key=lambda b: (b.at, b.symbol)):
+            if self.follows(bar):
+                self.fold(bar)
+                folded.append(bar)
+            elif bar.symbol in self.index:
+                self.compare(bar)
         return folded
+
+    def compare(self, bar: Bar) -> None:
+        """Note the split that the last bar shows, said again in new shares."""
+        last = self.last[bar.symbol]
+        if last.at == bar.at and (bar.symbol, bar.at) not in self.splits:
+            ratio = split_ratio(last, bar)
+            if ratio != 1.0:
+                self.note(Split(bar.symbol, bar.at, ratio))
+
+    def note(self, split: Split) -> None:
+        """Know of a split; the next bar of the symbol is read in new shares."""
+        self.splits[split.symbol, split.at] = split
+
+    def fold(self, bar: Bar) -> None:
+        """Go on to the next bar of a symbol."""
+        i, last = self.index[bar.symbol], self.last.get(bar.symbol)
+        split = self.splits.get((bar.symbol, last.at)) if last else None
+        if split:
+            rescale(self.states[i], self.rings[i], split.ratio)
+        ends = (bar.high, bar.low, bar.close, bar.volume)
+        fold(self.states[i], self.rings[i], *ends, self.periods)
+        self.last[bar.symbol] = bar
 
     def reading(self, symbol: str) -> Reading | None:
         """What Massive's vote is cast from; None until every indicator is warm."""

@@ -74,17 +74,17 @@ def test_quotes_are_due_every_four_seconds_of_market_time_and_after_every_jump(v
     assert massive.due(later(seconds=-1))
 
 
-def test_later_only_the_missing_days_are_asked_for(vendor):
+def test_later_only_the_missing_days_are_asked_for_and_the_last_that_is_known(vendor):
     thursday = datetime(2024, 2, 29, 22, tzinfo=UTC)
     shots = snapshot("AAPL", at=thursday)
     vendor.answer = lambda a: Said(shots) if "snapshot" in a.path else massive_vendor(a)
     massive = source(vendor, ["AAPL"])
     assert len(massive.fetch(thursday).bars) == 2
     assert massive.fetch(thursday + timedelta(hours=12)).bars == ()
-    (bar,) = massive.fetch(AT).bars
-    assert bar.at == CLOSE
+    known, bar = massive.fetch(AT).bars
+    assert (known.at.date(), bar.at) == (thursday.date(), CLOSE)
     ranges = [a.path.rsplit("/", 2)[1:] for a in vendor.asked if "aggs" in a.path]
-    assert ranges == [["2024-02-28", "2024-02-29"], ["2024-03-01", "2024-03-01"]]
+    assert ranges == [["2024-02-28", "2024-02-29"], ["2024-02-29", "2024-03-01"]]
 
 
 def test_a_bar_whose_session_has_not_closed_is_not_delivered(vendor):

@@ -62,16 +62,16 @@ def test_every_source_speaks_of_every_symbol(stage):
     assert max(bar.at for bar in bars) <= at
 
 
-def test_a_close_brings_one_bar_and_one_new_reading_a_symbol(stage):
+def test_a_close_brings_one_new_bar_the_one_before_and_one_new_reading_a_symbol(stage):
     stage.look()
     stage.board.take_bars()
     while stage.sandbox.step(windows=1)["window"] != "after":
         pass
     assert stage.look() == dict.fromkeys(SOURCES, ("ok", ""))
     bars = stage.board.take_bars()
-    assert sorted(bar.symbol for bar in bars) == sorted(SYMBOLS)
+    _, close = days = sorted({bar.at for bar in bars})
+    assert sorted((b.at, b.symbol) for b in bars) == [(d, s) for d in days for s in sorted(SYMBOLS)]
     _, readings = stage.board.latest()
-    close = bars[0].at
     assert {r.at for r in readings if r.source == "alpha_vantage"} == {close}
 
 

@@ -116,14 +116,16 @@ class Massive:
         return self.web.understood(f"GET {path}", lambda: quotes_in(said, self.symbols, at))
 
     def history(self, symbol: str, at: datetime) -> list[Bar]:
-        """The bars that are missing. *Raises* `Failure`, and waits longer each time."""
+        """The bars that are missing, and the last that is not: a split restates it.
+
+        *Raises* `Failure`, and waits longer each time.
+        """
         seen, over = self.progress[symbol], last_close(at - self.settle)
         if seen.asked != over:
             seen.wait = FIRST_WAIT
         seen.asked, seen.again = over, self.monotonic() + seen.wait
         seen.wait = min(2 * seen.wait, LONGEST_WAIT)
-        first = seen.last + timedelta(days=1) if seen.last else self.epoch
-        last = exchange_date(over)
+        first, last = seen.last or self.epoch, exchange_date(over)
         bars = self.pages(symbol, first, last, at) if first <= last else []
         if bars:
             seen.last = exchange_date(bars[-1].at)
