@@ -26,29 +26,27 @@ from argo_alpine.curves import (  # noqa: F401  whoever looks for a metric finds
     amounts,
     bars_a_year,
     cagr,
-    calmar,
     check_per_year,
     check_times,
     curve,
-    drawdowns,
     finite,
     known,
-    longest_wait,
-    max_drawdown,
     mean,
-    probabilistic_sharpe,
     ratio,
     returns,
     sharpe,
-    sharpe_around,
-    sharpe_error,
-    sharpe_interval,
     sortino,
     tail_ratio,
     total_return,
     volatility,
 )
 from .domain import Floats, Ints, InvalidData, Numbers, Value, compiled, shown
+from argo_alpine.drawdowns import (  # noqa: F401  whoever looks for a metric finds it here
+    calmar,
+    drawdowns,
+    longest_wait,
+    max_drawdown,
+)
 from argo_alpine.page import (
     CURVE,
     NO_TIME,
@@ -64,6 +62,12 @@ from .records import plain
 from .series import LANES, in_all
 from .sessions import instant
 from .shares import FLOOR, Share, Z, reading, wilson
+from argo_alpine.skill import (  # noqa: F401  whoever looks for a metric finds it here
+    probabilistic_sharpe,
+    sharpe_around,
+    sharpe_error,
+    sharpe_interval,
+)
 
 if TYPE_CHECKING:
     from argo_alpine.backtest import Backtest

@@ -26,7 +26,6 @@ import pandas as pd
 
 import argo_alpine
 from .bars import COLUMNS, Action, Bars, each
-from .curves import luckiest
 from .domain import Floats, InvalidPolicy, InvalidSettings, Unavailable, Value
 from .fields import Grid, Knob, knobs, places, with_fields
 from .knobs import check_is
@@ -35,6 +34,7 @@ from .plateau import best, nearby_scores, plateau_scores
 from .records import digest, parsed
 from .sessions import instant
 from .shares import reading
+from .skill import luckiest
 from .stretches import Candidate, Course
 from .trials import Ledger
 from argo_alpine.walk_forward import (

@@ -14,27 +14,23 @@ import numpy as np
 
 from argo_alpine.curves import (
     DAY,
-    Falls,
     amounts,
     as_floats,
-    chance_above,
     check_per_year,
     curve,
     deviation,
-    falls,
     finite,
     first_bad,
     growth,
-    mertens,
     per_loss,
     ratio,
-    shape_of,
-    sharpe_around,
     tail_shape,
 )
 from .domain import Floats, Ints, InvalidTime, Numbers, compiled
+from .drawdowns import Falls, falls
 from .series import Moments, survey, tails
 from .shares import Z, wilson_of
+from .skill import chance_above, mertens, shape_of, sharpe_around
 
 # %% ../nbs/32_page.ipynb #70a6e008
 NO_TIME = np.iinfo(np.int64).min  # an instant that did not come

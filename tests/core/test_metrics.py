@@ -22,16 +22,16 @@ from argo_alpine.curves import (
     annualised,
     bars_a_year,
     check_times,
-    falls,
     ratio,
-    shape,
 )
 from argo_alpine.domain import InvalidData, InvalidPolicy, InvalidTime
+from argo_alpine.drawdowns import falls
 from argo_alpine.engine import Policy
 from argo_alpine.page import page_row
 from argo_alpine.risk import RiskPolicy
 from argo_alpine.sessions import instant
 from argo_alpine.sizing import SizingPolicy
+from argo_alpine.skill import shape
 
 DAY = 86_400_000_000
 
