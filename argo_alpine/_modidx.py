@@ -869,6 +869,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                           'argo_alpine.walk_forward.alone': ('walk_forward.html#alone', 'argo_alpine/walk_forward.py'),
                                           'argo_alpine.walk_forward.as_asked': ( 'walk_forward.html#as_asked',
                                                                                  'argo_alpine/walk_forward.py'),
+                                          'argo_alpine.walk_forward.end_to_end': ( 'walk_forward.html#end_to_end',
+                                                                                   'argo_alpine/walk_forward.py'),
                                           'argo_alpine.walk_forward.fold_table': ( 'walk_forward.html#fold_table',
                                                                                    'argo_alpine/walk_forward.py'),
                                           'argo_alpine.walk_forward.in_batches': ( 'walk_forward.html#in_batches',

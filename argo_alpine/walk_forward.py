@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['MEASURES', 'Runner', 'Tick', 'BATCH', 'Chooser', 'OUTSIDE', 'Outcome', 'ruined', 'outcome_of', 'Objective', 'scored',
            'alone', 'together', 'portions', 'work_off', 'outcomes', 'in_batches', 'Training', 'peak', 'after',
-           'trained', 'Step', 'tested', 'WalkForward', 'fold_table', 'stability', 'walk_page', 'as_asked',
+           'trained', 'Step', 'tested', 'end_to_end', 'WalkForward', 'fold_table', 'stability', 'walk_page', 'as_asked',
            'walk_forward']
 
 # %% ../nbs/34_walk_forward.ipynb #290a0da0
@@ -38,6 +38,7 @@ from .sheets import Room, room_for, rows_that_fit, run_sheet
 from argo_alpine.stretches import (
     Candidate,
     Course,
+    Span,
     Stage,
     Stretch,
     course_of,
@@ -288,6 +289,17 @@ def tested(course: Course, fold: Fold, training: Training, choose: Chooser, aim:
     a, b, c, d = (instant(int(at[i])) for i in ends)
     return Step((a, b), (c, d), chosen, inside, outside, found, why or reason, part)
 
+# %% ../nbs/34_walk_forward.ipynb #739d6031
+def end_to_end(course: Course, made: Sequence[Fold], steps: Sequence[Step]) -> Stretch:
+    "The tests in their order; in bars between two of them the money stays where it is."
+    parts, reached = [], made[0].test.first
+    for fold, step in zip(made, steps, strict=True):
+        if reached < fold.test.first:
+            parts.append(idle(course, Span(reached, fold.test.first)))
+        parts.append(step.part)
+        reached = fold.test.stop
+    return stitched(parts, course.cash)
+
 # %% ../nbs/34_walk_forward.ipynb #ff65712b
 @dataclass(frozen=True, slots=True, eq=False)
 class WalkForward(Value):
@@ -299,7 +311,7 @@ class WalkForward(Value):
     objective: Objective
     cash: float
     steps: tuple[Step, ...] = field(repr=False)
-    whole: Stretch = field(repr=False)  # the tests end to end
+    whole: Stretch = field(repr=False)  # the tests end to end, and what lies between them
     outcome: Outcome = field(repr=False)  # of the whole
 
     @property
@@ -436,6 +448,6 @@ def walk_forward(
         told = after(tick, len(steps) * len(grid), len(made) * len(grid))
         training = trained(course, fold, grid, base, aim, run, told)
         steps.append(tested(course, fold, training, choose, aim))
-    whole = stitched([step.part for step in steps], cash)
+    whole = end_to_end(course, made, steps)
     found, names = outcome_of(whole, course.per_year), course.bars.symbols
     return WalkForward(names, grid, windows, aim, cash, tuple(steps), whole, found)

@@ -396,6 +396,19 @@ def test_a_step_longer_than_a_test_leaves_bars_out():
     assert [f.test for f in made] == [Span(first, first + 20) for first in range(100, 399, 50)]
 
 
+def test_between_tests_that_lie_apart_the_money_rests_and_time_passes():
+    windows = Windows(train=250, test=120, step=200)
+    walk, made = walk_forward(STOCKS, GRID, windows, None, AIM), folds(STOCKS.at, windows)
+    assert walk.whole.at.tolist() == STOCKS.at[made[0].test.first : made[-1].test.stop].tolist()
+    gap = slice(120, 200)  # behind the first test
+    assert set(walk.equity[gap]) == {walk.equity[119]}
+    assert not walk.whole.gross[gap].any()
+    compounded = math.prod(1 + s.outcome.summary.total_return for s in walk.steps)
+    assert walk.equity[-1] == pytest.approx(walk.cash * compounded, rel=1e-12)
+    years = (walk.whole.at[-1] - walk.whole.at[0]) / (365.25 * DAY)
+    assert walk.outcome.summary.n / years == pytest.approx(252, rel=0.02)  # returns, idle ones too
+
+
 @pytest.mark.parametrize("anchored", [True, False])
 def test_nothing_before_the_origin_is_trained_on(anchored):
     made = folds(STOCKS.at[:400], Windows(100, 20, anchored=anchored), origin=150)
