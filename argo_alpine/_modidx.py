@@ -629,6 +629,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
             'argo_alpine.scores': { 'argo_alpine.scores.Calibration': ('scores.html#calibration', 'argo_alpine/scores.py'),
                                     'argo_alpine.scores.Calibration._repr_html_': ( 'scores.html#calibration._repr_html_',
                                                                                     'argo_alpine/scores.py'),
+                                    'argo_alpine.scores.auc_of': ('scores.html#auc_of', 'argo_alpine/scores.py'),
                                     'argo_alpine.scores.bins_of': ('scores.html#bins_of', 'argo_alpine/scores.py'),
                                     'argo_alpine.scores.by_bar': ('scores.html#by_bar', 'argo_alpine/scores.py'),
                                     'argo_alpine.scores.crowding': ('scores.html#crowding', 'argo_alpine/scores.py'),

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['STEPS', 'long_run', 'occasions', 'student', 'spread_of', 'by_bar', 'spread_by_bar', 'crowding', 'share_of', 'mean_of',
-           'difference_of', 'hits_by_confidence', 'ranking', 'squares', 'pool_neighbours', 'framed', 'Calibration',
-           'bins_of', 'quality_of', 'shapley']
+           'difference_of', 'hits_by_confidence', 'ranking', 'squares', 'auc_of', 'pool_neighbours', 'framed',
+           'Calibration', 'bins_of', 'quality_of', 'shapley']
 
 # %% ../nbs/25_scores.ipynb #a2a43011
 import math
@@ -179,6 +179,30 @@ def squares(counts: Ints) -> int:
     for c in range(len(counts)):
         total += counts[c, 1] * (10_000 - c) ** 2 + counts[c, 0] * c**2
     return total
+
+# %% ../nbs/25_scores.ipynb #auc0c0d1
+def auc_of(
+    confidences: Ints,  # (n,) hundredths of a percent
+    hits: NDArray[np.bool_],  # (n,)
+    bars: Ints,  # (n,) when
+    lag: int,  # bars
+) -> tuple[float, float, float]:
+    """How probable it is that a hit was surer than a miss, and its 95 % interval, as `mean_of`.
+
+    NaN below thirty, or without both; no interval where the order is perfect, or there is none.
+    *Source*: DeLong, DeLong and Clarke-Pearson (1988).
+    """
+    (counts, _), n, good = hits_by_confidence(confidences, hits), len(hits), int(hits.sum())
+    if n < FLOOR or not 0 < good < n:
+        return math.nan, math.nan, math.nan
+    below = np.cumsum(counts, axis=0) - counts / 2.0  # of misses and of hits; a tie counts half
+    missed, won = below[confidences, 0] / (n - good), below[confidences, 1] / good
+    places = np.where(hits, missed, 1.0 - won)
+    auc = float(places[hits].mean())
+    parts = (places - auc) / np.where(hits, good, n - good)
+    variance, width = spread_by_bar(parts, bars, lag)
+    half = width * math.sqrt(variance) if variance > 0 else math.nan
+    return auc, max(auc - half, 0.0), min(auc + half, 1.0)
 
 # %% ../nbs/25_scores.ipynb #9c7dd0fb
 @compiled(makes_arrays=True)

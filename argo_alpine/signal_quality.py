@@ -48,6 +48,7 @@ from argo_alpine.labels import (
 )
 from argo_alpine.scores import (
     Calibration,
+    auc_of,
     crowding,
     difference_of,
     framed,
@@ -311,6 +312,7 @@ class SignalQuality(Value):
     always_long: tuple[float, float, float]  # the same of a long at every close
     beyond: tuple[float, float, float]  # what signals got more than that
     calibration: Calibration
+    auc: tuple[float, float, float]  # probability that a hit was surer than a miss, and its 95 %
     curve: pd.DataFrame = field(repr=False)  # by bars after the signal
     sources: pd.DataFrame = field(repr=False)  # coverage, agreement, what each added
     coalitions: pd.DataFrame = field(repr=False)
@@ -435,6 +437,7 @@ def assessed(
         always_long=mean_of(1e4 * every["net"], every["bar"], lag),
         beyond=beyond_long(done, every, lag),
         calibration=replace(calibration, bins=bins_with_overlap(done, calibration.bins, lag)),
+        auc=auc_of(done["confidence"], done["outcome"] == HIT, done["bar"], lag),
         curve=horizon_curve(labels, prices, horizon, first),
         sources=sources_of(run, 2 * horizon).join(credit.sources),
         coalitions=credit.coalitions,
@@ -465,7 +468,7 @@ def quality_table(q: SignalQuality) -> str:
         "got by a long on every bar": any_day,
         "got beyond that": more,
         "Brier": "{} = {} \N{MINUS SIGN} {} + {}".format(*score),
-        "AUC": reading(q.calibration.auc, digits=3),
+        "AUC": reading(*q.auc, digits=3),
         **({"nothing to judge": q.why_empty} if q.why_empty else {}),
     }
     body = "".join(f"<tr><th>{shown(k)}</th><td>{shown(v)}</td></tr>" for k, v in rows.items())
@@ -500,6 +503,7 @@ def figures(q: SignalQuality) -> dict[str, float | int | str | None]:
         **dict(zip(("beyond", "beyond_low", "beyond_high"), q.beyond, strict=True)),
         **dict(zip(("margin", "margin_low", "margin_high"), q.margin, strict=True)),
         **{name: getattr(score, name) for name in (*PARTS, "auc")},
+        **dict(zip(("auc_low", "auc_high"), q.auc[1:], strict=True)),
         **{f"adds_{name}": float(x) for name, x in per_election(q)["adds"].items()},
         **{f"coverage_{name}": float(x) for name, x in credit["coverage"].items()},
     }

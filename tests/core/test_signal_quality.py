@@ -17,7 +17,7 @@ from sklearn.calibration import calibration_curve
 from sklearn.isotonic import IsotonicRegression
 from sklearn.metrics import brier_score_loss, roc_auc_score
 
-from argo_alpine import metrics, signal_plots, signal_quality
+from argo_alpine import metrics, scores, signal_plots, signal_quality
 from argo_alpine.backtest import backtest
 from argo_alpine.bars import Bars, each, load
 from argo_alpine.costs import FillPolicy
@@ -862,6 +862,47 @@ def test_what_was_needed_is_the_break_even_where_nothing_expires_or_jumps():
     )
     done["net"] = np.where(won, 0.05, -0.03) - 0.001
     assert signal_quality.needed(done) == pytest.approx((0.03 + 0.001) / 0.08, abs=1e-12)
+
+
+def clustered(rng, n_bars, size, edge):
+    """Confidences and hits that are alike within a bar."""
+    bars = np.repeat(np.arange(n_bars), size)
+    (mood, luck), (own, chance) = rng.normal(size=(2, n_bars)), rng.normal(size=(2, len(bars)))
+    sure = np.clip(7_500 + 600 * (np.repeat(mood, size) + own), 5_000, 10_000).astype(np.int64)
+    return sure, np.repeat(luck, size) + chance + edge * (sure - 7_500) / 600 > 0, bars
+
+
+@pytest.mark.parametrize("edge", [0.0, 0.4])
+def test_the_interval_of_a_ranking_holds_the_truth_as_often_as_it_says(edge):
+    rng = np.random.default_rng(3)
+    sure, hits, _ = clustered(rng, 40_000, 5, edge)
+    truth, found = roc_auc_score(hits, sure), []
+    for _ in range(400):
+        auc, low, high = scores.auc_of(*clustered(rng, 60, 5, edge), 2)
+        found.append((low <= truth <= high, low <= auc <= high))
+    inside, is_around = np.mean(found, axis=0)
+    assert 0.92 <= inside <= 0.98 and is_around == 1.0
+
+
+def test_signals_of_one_bar_taken_for_independent_would_be_too_sure():
+    rng = np.random.default_rng(4)
+    tight = []
+    for _ in range(400):
+        sure, hits, _ = clustered(rng, 60, 5, 0.0)
+        _, low, high = scores.auc_of(sure, hits, np.arange(300), 1)
+        tight.append(low <= 0.5 <= high)
+    assert np.mean(tight) < 0.92  # the control: less than what the test above asks for
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_a_perfect_order_or_none_has_no_interval(flip):
+    sure, bars = np.repeat([6_000, 9_000], 20), np.arange(40)
+    auc, low, high = scores.auc_of(sure, (sure > 7_000) ^ flip, bars, 2)
+    assert (auc, math.isnan(low), math.isnan(high)) == (0.0 if flip else 1.0, True, True)
+    auc, low, high = scores.auc_of(np.full(40, 7_000), bars % 2 == 0, bars, 2)
+    assert (auc, math.isnan(low), math.isnan(high)) == (0.5, True, True)
+    assert np.isnan(scores.auc_of(sure[:29], sure[:29] > 7_000, bars[:29], 2)).all()
+    assert np.isnan(scores.auc_of(sure, sure > 0, bars, 2)).all()
 
 
 def test_the_plain_numbers_are_json_and_say_null_for_what_is_not_defined():
