@@ -185,14 +185,16 @@ def stitched(parts: Sequence[Stretch], cash: float) -> Stretch:
     "Stretches end to end: each begins with the money the one before it ended with."
     if len(parts) == 1:
         return parts[0]
+    curves: list[Floats] = []
     money, factors = cash, []
     for part in parts:
         factors.append(money / cash)
-        money = money * part.equity[-1] / cash
+        curves.append(part.equity / cash * money if curves else part.equity)  # what rests, rests
+        money = float(curves[-1][-1])
     pairs = [*zip(parts, factors, strict=True)]
     return Stretch(
         np.concatenate([part.at for part in parts]),
-        np.concatenate([part.equity * f for part, f in pairs]),
+        np.concatenate(curves),
         np.concatenate([part.gross * f for part, f in pairs]),
         sum(part.turned for part in parts),
         np.concatenate([part.pnl * f for part, f in pairs]),

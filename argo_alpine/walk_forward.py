@@ -321,12 +321,12 @@ class WalkForward(Value):
 
     @property
     def times(self) -> pd.DatetimeIndex:
-        "The closes of the tests, UTC."
+        "The closes from the first test to the last, UTC."
         return pd.DatetimeIndex(self.whole.at.astype("datetime64[us]"), tz="UTC", name="at")
 
     @property
     def equity(self) -> Floats:
-        "The tests put end to end, compounded."
+        "The tests end to end, compounded; flat between two that lie apart."
         return self.whole.equity
 
     def _repr_html_(self) -> str:

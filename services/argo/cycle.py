@@ -106,7 +106,7 @@ class Engine:
             self.splits = store.read_splits(session)
             head = store.last_entry(session)
         self.at = head.at if head else None
-        known = [*self.tape.splits.values(), *self.splits]  # some may not be written yet
+        known = [*self.splits, *self.tape.splits.values()]  # the latest may not be written yet
         self.tape = Tape(self.plan.symbols, self.plan.policy.indicators, known)
         self.tape.extend(kept)  # before anything a vendor says of the same days
         self.fresh = self.tape.extend(self.fresh)
@@ -268,6 +268,7 @@ class Engine:
     def keep_history(self, at: datetime) -> None:
         """Keep the bars that came too late to be decided upon."""
         old = [bar for bar in self.fresh if is_late(at, bar.at)]
+        old.sort(key=lambda bar: (bar.at, bar.symbol))  # as they will be read
         if not old:
             return
         with self.writer.transaction() as session:

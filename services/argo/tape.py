@@ -5,8 +5,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from fractions import Fraction
+from statistics import median
 
 import numpy as np
+import structlog
 
 from argo_alpine.domain import Bar, Reading
 from argo_alpine.indicators import IndicatorPolicy, fold, fresh, rescale
@@ -14,11 +16,15 @@ from argo_alpine.knobs import numbers
 from argo_alpine.sessions import hours, instant, microseconds
 from argo_alpine.votes import NEEDS
 
+log = structlog.get_logger()
+
 GRACE = timedelta(minutes=15)  # after an open, to decide about the close before it
 SESSIONS = 2  # a daily reading lives until the close of the second session after its own
-TERMS = 10  # of a split's ratio as a fraction, the smaller one: 7:1, 3:2, 1:10, 11:10
+TERMS = 20  # of a split's ratio as a fraction, the smaller one: 7:1, 3:2, 1:10, 21:20
+WHOLE = 10.0  # from where on ratios are whole numbers: tenths would fit anything
+MOST = 1_000.0  # shares for one
 LEAST = 0.04  # that a split moves prices by; what moves them less is a correction
-ROUNDED = {"rel_tol": 2e-3, "abs_tol": 0.00501}  # restated prices are, kept ones too
+CENT = 0.00501  # half of one: restated prices are rounded, and kept ones were
 
 
 def expiry(at: datetime) -> datetime:
@@ -55,13 +61,31 @@ def prices_of(bar: Bar) -> tuple[float, float, float, float]:
 
 
 def split_ratio(kept: Bar, said: Bar) -> float:
-    """New shares per old one, if a vendor has restated a bar by a split; 1.0 otherwise."""
-    moved = kept.close / said.close
-    near = Fraction(max(moved, 1 / moved)).limit_denominator(TERMS)
+    """New shares per old one, if a vendor has restated a bar by a split; 1.0 otherwise.
+
+    One of four prices may have been corrected as well.
+    """
+    pairs = [*zip(prices_of(kept), prices_of(said), strict=True)]
+    moved = median(before / now for before, now in pairs)
+    if not 1 / MOST <= moved <= MOST:
+        return 1.0
+    larger = max(moved, 1 / moved)
+    near = Fraction(larger).limit_denominator(TERMS if larger < WHOLE else 1)
     ratio = float(near if moved > 1 else 1 / near)
-    pairs = zip(prices_of(kept), prices_of(said), strict=True)
-    is_alike = all(math.isclose(before / ratio, now, **ROUNDED) for before, now in pairs)
-    return ratio if is_alike and abs(ratio - 1.0) >= LEAST else 1.0
+    alike = sum(is_restated(before, now, ratio) for before, now in pairs)
+    return ratio if alike >= 3 and abs(ratio - 1.0) >= LEAST else 1.0
+
+
+def is_restated(before: float, now: float, ratio: float) -> bool:
+    """Whether a price in old shares is another in new ones, but for rounding."""
+    cents = min(CENT * (1.0 + 1.0 / ratio), 0.02 * now)  # of a few cents they would be everything
+    return math.isclose(before / ratio, now, rel_tol=2e-3, abs_tol=cents)
+
+
+def confirms(bar: Bar, last: Bar, ratio: float) -> bool:
+    """Whether a bar opens nearer to the close before it in new shares than in old ones."""
+    moved = math.log(bar.open / last.close)
+    return abs(moved + math.log(ratio)) < abs(moved)
 
 
 class Tape:
@@ -93,12 +117,16 @@ class Tape:
         return folded
 
     def compare(self, bar: Bar) -> None:
-        """Note the split that the last bar shows, said again in new shares."""
-        last = self.last[bar.symbol]
-        if last.at == bar.at and (bar.symbol, bar.at) not in self.splits:
-            ratio = split_ratio(last, bar)
-            if ratio != 1.0:
-                self.note(Split(bar.symbol, bar.at, ratio))
+        """Note the split that the last bar shows, said again in new shares; the latest counts."""
+        last, known = self.last[bar.symbol], self.splits.get((bar.symbol, bar.at))
+        if last.at != bar.at:
+            return
+        ratio = split_ratio(last, bar)
+        if ratio == 1.0 and abs(last.close / bar.close - 1.0) >= LEAST:
+            said = {"symbol": bar.symbol, "at": bar.at, "kept": last.close, "said": bar.close}
+            log.warning("restated_by_no_split", **said)
+        if ratio != 1.0 and (known is None or known.ratio != ratio):
+            self.note(Split(bar.symbol, bar.at, ratio))
 
     def note(self, split: Split) -> None:
         """Know of a split; the next bar of the symbol is read in new shares."""
@@ -108,7 +136,7 @@ class Tape:
         """Go on to the next bar of a symbol."""
         i, last = self.index[bar.symbol], self.last.get(bar.symbol)
         split = self.splits.get((bar.symbol, last.at)) if last else None
-        if split:
+        if split and last and confirms(bar, last, split.ratio):  # vendors take things back
             rescale(self.states[i], self.rings[i], split.ratio)
         ends = (bar.high, bar.low, bar.close, bar.volume)
         fold(self.states[i], self.rings[i], *ends, self.periods)

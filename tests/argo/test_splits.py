@@ -35,16 +35,27 @@ def in_new_shares(old, ratio, digits=4):
 KEPT = bar(89.62, 89.91, 88.19, 88.99)
 
 
-@pytest.mark.parametrize("ratio", [2, 3, 1.5, 1.25, 1.1, 7, 10, 20, 50, 0.5, 0.1, 0.04, 2 / 3])
+@pytest.mark.parametrize(
+    "ratio", [2, 3, 1.5, 1.25, 1.1, 1.05, 7, 10, 20, 50, 0.5, 0.1, 0.04, 2 / 3]
+)
 @pytest.mark.parametrize("digits", [2, 4])
 def test_a_bar_that_is_restated_by_a_split_tells_its_ratio(ratio, digits):
     assert split_ratio(KEPT, in_new_shares(KEPT, ratio, digits)) == pytest.approx(ratio, rel=1e-12)
+
+
+def test_a_split_is_seen_though_one_price_was_corrected_as_well():
+    said = replace(in_new_shares(KEPT, 2.0), high=45.30)
+    assert split_ratio(KEPT, said) == 2.0
+    assert split_ratio(KEPT, replace(said, low=43.10)) == 1.0
 
 
 @pytest.mark.parametrize(
     "said",
     [
         KEPT,
+        bar(89.62, 89.91, 1e-310, 1e-310),  # nothing that a market says
+        bar(*(price * 1e-302 for price in (89.62, 89.91, 88.19, 88.99))),
+        bar(*(price / 12.5 for price in (89.62, 89.91, 88.19, 88.99))),  # above ten, whole numbers
         bar(89.62, 89.91, 88.19, 88.49),  # a close that was corrected
         bar(44.81, 89.91, 44.10, 88.99),  # half of it is halved
         bar(89.62, 180.0, 88.19, 88.99),  # a bad high
@@ -116,6 +127,33 @@ def test_two_splits_of_one_symbol_and_one_of_another_stand_apart():
     assert [tape.reading(s) for s in ("AAPL", "IBM")] == [
         always.reading(s) for s in ("AAPL", "IBM")
     ]
+
+
+def test_of_a_few_cents_a_cent_is_no_split():
+    penny = bar(0.02, 0.02, 0.02, 0.02)
+    assert split_ratio(penny, bar(0.02, 0.02, 0.019, 0.019)) == 1.0
+    assert split_ratio(penny, bar(0.04, 0.04, 0.04, 0.04)) == 0.5
+
+
+def test_a_restatement_that_is_taken_back_leaves_no_trace():
+    bars, policy = walk(), Policy()
+    lived, always = (Tape(["AAPL"], policy.indicators) for _ in range(2))
+    lived.extend(bars[:100])
+    lived.extend([in_new_shares(bars[99], 2.0)])
+    assert lived.splits
+    lived.extend(bars[99:])
+    always.extend(bars)
+    assert lived.reading("AAPL") == always.reading("AAPL")
+
+
+def test_the_latest_of_two_restatements_counts():
+    bars = walk()
+    lived, always = (Tape(["AAPL"], Policy().indicators) for _ in range(2))
+    lived.extend(bars[:100])
+    lived.extend([in_new_shares(bars[99], 0.5)])  # the wrong way round
+    lived.extend([in_new_shares(b, 2.0, 12) for b in bars[99:]])
+    always.extend([in_new_shares(b, 2.0, 12) for b in bars])
+    assert lived.reading("AAPL") == always.reading("AAPL")
 
 
 def halved(bars: Bars) -> Bars:
@@ -194,6 +232,44 @@ def test_a_split_while_the_engine_was_down_is_found_in_the_history_it_asks_for(t
         stage.day()
         (noted,) = book_of(stage, "split")
         assert (noted["symbol"], float(noted["ratio"])) == ("AAPL", 2.0)
+        with stage.writer.transaction() as session:
+            assert replayed(session).divergence is None
+
+
+def test_a_split_noted_before_a_crash_is_not_taken_twice(tmp_path, monkeypatch):
+    with staged(tmp_path / "book.sqlite", history=200, auto_execute=False) as stage:
+        for _ in range(LIVED):
+            stage.day()
+        stage.close()  # folded, and not decided upon: nobody knew the time
+        stage.t += 1
+        split(stage)
+        stage.at(stage.closed[stage.t])
+        monkeypatch.setattr(stage.engine, "keep_history", lambda at: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            stage.engine.cycle()
+        stage.t += 1
+        stage.restart()  # the vendor has all of it in new shares
+        stage.engine.cycle()
+        assert len(book_of(stage, "split")) == 2
+        whole = Tape(stage.engine.tape.index, stage.policy.indicators)
+        whole.extend(stage.past(stage.t))
+        read, meant = (tape.reading("AAPL").values for tape in (stage.engine.tape, whole))
+        assert read["sma"] == pytest.approx(meant["sma"], rel=1e-9)
+        with stage.writer.transaction() as session:
+            assert replayed(session).divergence is None
+
+
+def test_late_bars_in_two_deliveries_replay_identically(tmp_path):
+    with staged(tmp_path / "book.sqlite", history=200, auto_execute=False) as stage:
+        stage.day()
+        bars = [one_bar(stage.bars, stage.t, s) for s in range(4)]
+        for some in (bars[2:], bars[:2]):
+            stage.board.put("massive", Harvest(bars=tuple(some)))
+            stage.engine.listen_to_tape()
+        stage.t += 1
+        stage.at(stage.closed[stage.t])
+        stage.engine.cycle()
+        assert book_of(stage, "bars")
         with stage.writer.transaction() as session:
             assert replayed(session).divergence is None
 

@@ -401,12 +401,21 @@ def test_between_tests_that_lie_apart_the_money_rests_and_time_passes():
     walk, made = walk_forward(STOCKS, GRID, windows, None, AIM), folds(STOCKS.at, windows)
     assert walk.whole.at.tolist() == STOCKS.at[made[0].test.first : made[-1].test.stop].tolist()
     gap = slice(120, 200)  # behind the first test
-    assert set(walk.equity[gap]) == {walk.equity[119]}
+    assert set(walk.equity[gap]) == {walk.equity[119]}  # not a bit of a return
     assert not walk.whole.gross[gap].any()
     compounded = math.prod(1 + s.outcome.summary.total_return for s in walk.steps)
     assert walk.equity[-1] == pytest.approx(walk.cash * compounded, rel=1e-12)
     years = (walk.whole.at[-1] - walk.whole.at[0]) / (365.25 * DAY)
     assert walk.outcome.summary.n / years == pytest.approx(252, rel=0.02)  # returns, idle ones too
+
+
+@given(st.lists(st.floats(0.5, 2.0), min_size=2, max_size=8), st.floats(1.0, 1e9))
+def test_money_that_rests_between_two_parts_does_not_move_by_a_bit(growths, cash):
+    course = course_of(STOCKS, cash=cash)
+    rest = idle(course, Span(0, 3))
+    parts = [p for g in growths for p in (replace(rest, equity=rest.equity * [1.0, g, g]), rest)]
+    moved = np.diff(stitched(parts, cash).equity)
+    assert np.count_nonzero(moved) <= len(growths)  # within parts, and nowhere else
 
 
 @pytest.mark.parametrize("anchored", [True, False])
