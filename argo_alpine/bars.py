@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['COLUMNS', 'BASES', 'EARLIEST', 'LATEST', 'Five', 'Made', 'Splits', 'first_flaw', 'check_layout', 'check_prices',
            'laid_out', 'each', 'sparkline', 'table_row', 'table', 'Bars', 'are_dates', 'from_frame', 'from_daily',
-           'column', 'to_frame', 'one_bar', 'join', 'sliced', 'between', 'adjust_splits', 'Action', 'sample',
-           'sample_actions', 'load', 'skipped_sessions']
+           'column', 'to_frame', 'one_bar', 'join', 'sliced', 'between', 'adjust_splits', 'Action', 'check_order',
+           'bars_in', 'bars_of', 'splits_of', 'load', 'warm_rows', 'first_day', 'skipped_sessions']
 
 # %% ../nbs/02_bars.ipynb #c8338c51
 import html
@@ -31,7 +31,20 @@ from argo_alpine.domain import (
     compiled,
     flaw,
 )
-from .samples import read, sample_files
+from argo_alpine.samples import (
+    SPLITS,
+    Folder,
+    cell,
+    check_cells,
+    check_columns,
+    data_folder,
+    days_in,
+    files_of,
+    has_splits,
+    instants_in,
+    numbers_in,
+    read,
+)
 from argo_alpine.sessions import (
     END,
     HOUR,
@@ -105,7 +118,7 @@ def check_prices(bars: "Bars") -> None:
         was = ", ".join(f"{name} {getattr(bars, name)[t, s]:g}" for name in COLUMNS)
         raise InvalidBars(
             f"{bars.symbols[s]} at {instant(bars.at[t]):%Y-%m-%d %H:%M} UTC: {FLAWS[wrong]}, "
-            f"was {was}: correct the bar, or leave it out whole (five NaN)"
+            f"was {was}: correct the bar, or leave it out whole (in arrays: five NaN)"
         )
 
 
@@ -403,46 +416,109 @@ class Action(Value):
             )
 
 # %% ../nbs/02_bars.ipynb #2a8f3544
-def sample(symbol: str, name: str) -> Bars:
-    "The bars of one sample file, raw."
-    table = read(name)
-    if "date" in table:
-        return from_daily(table.set_index("date"), symbol, "raw")
-    index = pd.DatetimeIndex(pd.to_datetime(table["at"], utc=True))
-    return from_frame(table.set_index(index), symbol, "raw")
+def check_order(times: pd.DatetimeIndex, table: pd.DataFrame, column: str) -> None:
+    "*Raises* `InvalidBars` for the first row that is not later than the one before it."
+    late = np.flatnonzero(times[1:] <= times[:-1])
+    if late.size:
+        before = table[column].iloc[late[0]]
+        raise InvalidBars(
+            f"{cell(table, column, int(late[0]) + 1)} does not come after {before!r}: "
+            "sort the rows by time and keep one of each"
+        )
+
+
+def bars_in(table: pd.DataFrame, symbol: str) -> Bars:  # raw
+    "The bars in a table. *Raises* `InvalidData` where it is none of bars, `InvalidBars`."
+    column = "at" if "at" in table else "date"
+    check_columns(table, (column, *COLUMNS), "; at in place of date where bars are no days")
+    times = instants_in(table) if column == "at" else days_in(table)
+    check_order(times, table, column)
+    frame = pd.DataFrame({name: numbers_in(table, name) for name in COLUMNS}).set_index(times)
+    try:
+        return (from_frame if column == "at" else from_daily)(frame, symbol, "raw")
+    except InvalidTime as error:
+        why = f"{error}; bars of other days go into the column `at`, by their closes"
+        raise InvalidBars(f"{table.index.name}: {why}") from None
+    except InvalidBars as error:
+        raise InvalidBars(f"{table.index.name}: {error}") from None
+
+# %% ../nbs/02_bars.ipynb #5b3e0c11
+def bars_of(
+    symbol: str,
+    folder: Folder = "",  # empty: the samples
+) -> Bars:  # raw
+    "The bars of one file. *Raises* as `load` does."
+    return bars_in(read(files_of([symbol], folder)[symbol], folder), symbol)
 
 # %% ../nbs/02_bars.ipynb #c3c32669
-def sample_actions(symbols: Sequence[str]) -> tuple["Action", ...]:
-    "The splits of some samples. Their dividends are not recorded."
-    rows = read("splits.csv").itertuples(index=False)
-    found = (Action(symbol, date.fromisoformat(day), float(ratio)) for symbol, day, ratio in rows)
-    return tuple(action for action in found if action.symbol in symbols)
+def splits_of(
+    symbols: Sequence[str],
+    folder: Folder = "",  # empty: the samples
+) -> tuple["Action", ...]:
+    "The recorded splits of some symbols; dividends are not. *Raises* `InvalidData`."
+    if not has_splits(data_folder(folder)):
+        return ()
+    table = read(SPLITS, folder)
+    check_columns(table, ("symbol", "date", "ratio"))
+    days, ratios = days_in(table), numbers_in(table, "ratio")
+    wrong = ~((ratios > 0) & (ratios < np.inf))
+    check_cells(wrong, table, "ratio", "is no number of new shares above zero: correct it")
+    names = table["symbol"].fillna("").str.strip().str.upper()
+    check_cells((names == "").to_numpy(), table, "symbol", "is no symbol: name it")
+    twice = pd.DataFrame({"symbol": names, "day": days}, table.index).duplicated().to_numpy()
+    check_cells(twice, table, "symbol", "is split twice on one day: keep one of the rows")
+    rows = zip(names, days, ratios.tolist(), strict=True)
+    return tuple(Action(name, day.date(), ratio) for name, day, ratio in rows if name in symbols)
 
 # %% ../nbs/02_bars.ipynb #eeddc94a
 def load(
-    symbols: Sequence[str],  # of `sample_symbols`
+    symbols: Sequence[str],  # of `symbols_there`
     first: date | None = None,  # exchange date
     last: date | None = None,  # included
     basis: str = "splits",  # or raw
+    folder: Folder = "",  # empty: the samples
 ) -> Bars:
-    """Samples, checked, adjusted for splits unless raw.
+    """Bars of a folder, checked, adjusted for the splits it records unless raw.
 
-    *Raises* `UnavailableData`, `InvalidData`, `InvalidBars` for another basis.
+    *Raises* `UnavailableData` for a folder, symbol or period that is not there, `InvalidData` for a
+    damaged file or one that is no table of bars, `InvalidBars` for another basis, rows out of order
+    and prices no market made.
     """
     if isinstance(symbols, str) or not symbols:
         raise UnavailableData(
             f"symbols come in a list, one or more, such as ['AAPL'], was {symbols!r}"
         )
-    series = [sample(symbol, name) for symbol, name in sample_files(symbols).items()]
+    if basis not in ("raw", "splits"):
+        raise InvalidBars(f"files are loaded raw or adjusted for splits, asked for {basis!r}")
+    files = files_of(symbols, folder).items()
+    series = [bars_in(read(name, folder), symbol) for symbol, name in files]
     if basis == "splits":
-        known = sample_actions(symbols)
-        splits = {
-            a.symbol: [(b.day, b.ratio) for b in known if b.symbol == a.symbol] for a in known
-        }
+        known = splits_of(symbols, folder)
+        splits = {s: [(a.day, a.ratio) for a in known if a.symbol == s] for s in symbols}
         series = [adjust_splits(bars, splits) for bars in series]
-    elif basis != "raw":
-        raise InvalidBars(f"samples are loaded raw or adjusted for splits, asked for {basis!r}")
     return join([between(bars, first, last) for bars in series])
+
+# %% ../nbs/02_bars.ipynb #5b3e0c05
+def warm_rows(there: Ints, days: Ints, behind: int) -> Ints:  # of `there`, rows with a bar
+    "Rows with which a day begins, with so many bars behind it."
+    begins = np.append(True, np.diff(days[there]) > 0)
+    return there[begins & (np.arange(len(there)) >= behind)]
+
+
+def first_day(
+    bars: Bars,
+    behind: int,  # bars, of a symbol
+) -> date:  # of the exchange
+    "The first day that some symbol begins warm. *Raises* `UnavailableData` when there is none."
+    present = [np.flatnonzero(column) for column in ~np.isnan(bars.close).T]
+    warm = [rows[0] for n in present if len(rows := warm_rows(n, bars.days, behind))]
+    if warm:
+        return date_of(bars.days[min(warm)])
+    counts = ", ".join(f"{s} {len(n):,}" for s, n in zip(bars.symbols, present, strict=True))
+    raise UnavailableData(
+        f"no day has {behind} bars before it, for indicators to warm up: there are {counts}; "
+        "give more, or name the first day"
+    )
 
 # %% ../nbs/02_bars.ipynb #0266dfac
 def skipped_sessions(

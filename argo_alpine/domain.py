@@ -62,7 +62,7 @@ class InvalidBars(Invalid):
 
 
 class InvalidData(Invalid):
-    "A file that is not what its checksum says."
+    "A file that is not what its checksum says, or not the table it should be."
 
 
 class InvalidVote(Invalid):

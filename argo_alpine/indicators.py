@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['RING', 'READ', 'KEPT', 'STATE', 'RINGS', 'UNREAD', 'IndicatorPolicy', 'fresh', 'fold_trend', 'swing', 'fold_momentum',
-           'fold_range', 'flow_share', 'fold_flow', 'fold', 'rescale_seen', 'rescale_kept', 'rescale']
+           'fold_range', 'flow_share', 'fold_flow', 'fold', 'rescale_seen', 'rescale_kept', 'rescale', 'warm_up']
 
 # %% ../nbs/10_indicators.ipynb #e874862e
 from dataclasses import dataclass
@@ -194,3 +194,11 @@ def rescale(state: Numbers, rings: Floats, ratio: float) -> None:
         for k in range(3):
             rings[k, i] /= ratio
         rings[3, i], rings[4, i] = rings[3, i] * ratio, rings[4, i] * ratio
+
+# %% ../nbs/10_indicators.ipynb #db71d520
+def warm_up(periods: IndicatorPolicy) -> int:  # bars
+    "How many bars it takes until every indicator has a value."
+    return max(
+        *(periods.sma, periods.ema, periods.rsi + 1, periods.macd_slow + periods.macd_signal - 1),
+        *(periods.atr + 1, periods.channel, periods.flow),
+    )

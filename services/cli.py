@@ -100,9 +100,9 @@ def inventory(symbol: str, count: int) -> dict[str, Any]:
     """What is here of one symbol; its last rows if asked for. A damaged file is not sound."""
     from argo_alpine.bars import load, to_frame
     from argo_alpine.domain import InvalidData
-    from argo_alpine.samples import sample_files
+    from argo_alpine.samples import files_of
 
-    name = sample_files([symbol])[symbol]
+    name = files_of([symbol])[symbol]
     try:
         bars = load([symbol])
     except InvalidData as error:
@@ -163,11 +163,11 @@ def bars(
       argo-alpine bars
       argo-alpine bars AAPL MSFT --rows 10
     """
-    from argo_alpine.samples import sample_files, sample_symbols
+    from argo_alpine.samples import files_of, symbols_there
 
     named = listed(" ".join(symbols or ()))
-    sample_files(named)  # an unknown one is refused before anything is read
-    found = [inventory(s, rows if named else 0) for s in named or sample_symbols()]
+    files_of(named)  # an unknown one is refused before anything is read
+    found = [inventory(s, rows if named else 0) for s in named or symbols_there()]
     say(found) if json else show_inventory(found)
     if damaged := [row["error"] for row in found if not row["sound"]]:
         tell("\n".join(damaged))

@@ -94,7 +94,7 @@ def test_a_damaged_file_is_a_failed_check(run, monkeypatch, tmp_path):
         if file.is_file():
             (tmp_path / file.name).write_bytes(file.read_bytes())
     (tmp_path / "FB.csv").write_text("date,open\n")
-    monkeypatch.setattr(samples, "samples_folder", lambda: tmp_path)
+    monkeypatch.setattr(samples, "SAMPLES", tmp_path)
     code, out, err = run("bars", "AAPL", "FB", "--json")
     assert code == 1
     assert [row["sound"] for row in json.loads(out)] == [True, False]
@@ -113,7 +113,7 @@ def test_an_unknown_symbol_is_one_sentence_and_exit_code_one(run, command):
     code, out, err = run(*command)
     last = err.splitlines()[-1]
     assert (code, out) == (1, "")
-    assert last.startswith("argo-alpine: no sample of TSLA: there are AAPL")
+    assert last.startswith("argo-alpine: no TSLA in samples: there are AAPL")
     assert "Traceback" not in err
 
 

@@ -160,7 +160,7 @@ def test_a_changed_ledger_is_one_sentence_and_exit_code_one(run, book):
         (("--set", "sizing.stop_pct=much"), "sizing.stop_pct must be a finite number"),
         (("--grid", "sizing.stop_pct=3,2"), "must ascend"),
         (("--objective", "luck"), "no objective 'luck'"),
-        (("--symbols", "TSLA"), "no sample of TSLA"),
+        (("--symbols", "TSLA"), "no TSLA in samples"),
         (("--cluster", "tcp://127.0.0.1:1"), "no scheduler answers"),
     ],
     ids=lambda words: " ".join(words) if isinstance(words, tuple) else "",

@@ -17,7 +17,7 @@ from sqlalchemy import func, insert, select, update
 from sqlalchemy.orm import Session
 
 from argo_alpine.domain import Refused
-from argo_alpine.samples import sample_symbols
+from argo_alpine.samples import symbols_there
 from services.alpine.store import Database
 from services.alpine.tables import jobs
 from services.common import logs
@@ -56,7 +56,7 @@ class Backtest(BaseModel):
     @classmethod
     def are_known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         """Of the samples, none twice."""
-        known = sample_symbols()
+        known = symbols_there()
         if len({*value}) < len(value) or not {*value} <= {*known}:
             raise ValueError(f"must be distinct and of {', '.join(known)}")
         return value

@@ -63,7 +63,7 @@ def backtest(
     """
     tell(SLOW)
     from argo_alpine.backtest import backtest as run_backtest
-    from argo_alpine.bars import load, sample_actions
+    from argo_alpine.bars import load, splits_of
 
     options = {
         "consensus.threshold": threshold,
@@ -81,7 +81,7 @@ def backtest(
         costs=wanted.costs,
         cash=cash,
         start=first,
-        actions=sample_actions(names) if raw else (),
+        actions=splits_of(names) if raw else (),
     )
     said_run(run) if json else show_run(run)
     if trades is not None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from argo_alpine import opinions as module
 from argo_alpine.backtest import backtest, prepared
-from argo_alpine.bars import Bars, between, each, load, sample_actions, sliced
+from argo_alpine.bars import Bars, between, each, load, sliced, splits_of
 from argo_alpine.blocks import BLOCK
 from argo_alpine.costs import FillPolicy
 from argo_alpine.domain import InvalidData, compiled
@@ -323,7 +323,7 @@ def test_adjusting_for_a_split_beforehand_or_on_its_day_tells_the_same():
     """Powers of two move no bit, and the samples' splits are twos."""
     raw = load(["AAPL"], date(2004, 1, 1), date(2006, 12, 31), basis="raw")
     adjusted = load(["AAPL"], date(2004, 1, 1), date(2006, 12, 31))
-    actions = tuple(a for a in sample_actions(["AAPL"]) if a.day.year == 2005)
+    actions = tuple(a for a in splits_of(["AAPL"]) if a.day.year == 2005)
     one, _ = asked(raw, Policy(), actions=actions, keep_votes=True)
     two, _ = asked(adjusted, Policy(), keep_votes=True)
     split = int(np.searchsorted(raw.days, day_number(actions[0].day)))
