@@ -96,16 +96,15 @@ def entry(
     """
 
 
-def inventory(symbol: str, count: int) -> dict[str, Any]:
+def inventory(symbol: str, name: str, count: int, data: str) -> dict[str, Any]:
     """What is here of one symbol; its last rows if asked for. A damaged file is not sound."""
     from argo_alpine.bars import load, to_frame
-    from argo_alpine.domain import InvalidData
-    from argo_alpine.samples import files_of
+    from argo_alpine.domain import Invalid
+    from argo_alpine.samples import checksums, data_folder, sums_of
 
-    name = files_of([symbol])[symbol]
     try:
-        bars = load([symbol])
-    except InvalidData as error:
+        bars, digests = load([symbol], folder=data), checksums([symbol], data)
+    except Invalid as error:
         return {"symbol": symbol, "file": name, "sound": False, "error": str(error)}
     frame = to_frame(bars, symbol).tail(count) if count else None
     return {
@@ -116,6 +115,8 @@ def inventory(symbol: str, count: int) -> dict[str, Any]:
         "last": bars.times[-1].isoformat(),
         "basis": bars.basis,
         "sound": True,
+        "checksum": "none" if sums_of(data_folder(data)) is None else "ok",
+        "sha256": digests[name],
     } | (
         {}
         if frame is None
@@ -136,10 +137,10 @@ def show_inventory(found: Sequence[Mapping[str, Any]]) -> None:
                 row["first"][:10],
                 row["last"][:10],
                 row["basis"],
-                "ok",
+                row["checksum"],
             )
             if row["sound"]
-            else (row["symbol"], "", "", "", "", "DAMAGED")
+            else (row["symbol"], "", "", "", "", "NOT SOUND")
             for row in found
         ),
     )
@@ -154,20 +155,36 @@ def show_inventory(found: Sequence[Mapping[str, Any]]) -> None:
 def bars(
     symbols: Annotated[list[str] | None, typer.Argument(metavar="[SYMBOL]...")] = None,
     rows: Annotated[int, typer.Option(min=0, help="Last rows shown of each named symbol.")] = 5,
+    data: Annotated[
+        str,
+        typer.Option(
+            metavar="FOLDER", show_default="the samples", help="Of bars of your own, as said above."
+        ),
+    ] = "",
     json: Json = False,
 ) -> None:
     """What market data is here, and whether its files are what they were.
 
     \b
+    A folder of your own holds a SYMBOL.csv for each symbol, its rows in order of time:
+      date,open,high,low,close,volume     days of the New York exchange, such as 2024-03-01
+      at,open,high,low,close,volume       any other bars, by their closes: 2024-03-01T21:00:00Z
+    Other columns are not read. Prices are as paid; splits.csv may say the splits:
+      symbol,date,ratio                   first day in new shares, new ones for each old one
+    Where SHA256SUMS is there as well (sha256sum *.csv > SHA256SUMS), files must be as it says.
+
+    \b
     Examples:
       argo-alpine bars
       argo-alpine bars AAPL MSFT --rows 10
+      argo-alpine bars --data prices
     """
     from argo_alpine.samples import files_of, symbols_there
 
     named = listed(" ".join(symbols or ()))
-    files_of(named)  # an unknown one is refused before anything is read
-    found = [inventory(s, rows if named else 0) for s in named or symbols_there()]
+    files = files_of(named, data) if named else symbols_there(data)
+    count = rows if named else 0
+    found = [inventory(symbol, name, count, data) for symbol, name in files.items()]
     say(found) if json else show_inventory(found)
     if damaged := [row["error"] for row in found if not row["sound"]]:
         tell("\n".join(damaged))
@@ -217,6 +234,8 @@ def report(
 
     Any other option is a parameter of the template: --slippage-bps sets slippage_bps, and
     --from and --to set first and last. A name it does not have is refused with those it has.
+    --data FOLDER is about bars of your own (see `bars --help`); symbols and days that are not
+    named are then all there are. The page shows the folder's name and the digests of its files.
     The folder holds report.html, report.ipynb, metrics.json and manifest.json.
 
     With --all every template is run, each into a folder of its own below DIR; one that fails is
@@ -227,6 +246,7 @@ def report(
     Examples:
       argo-alpine report backtest
       argo-alpine report backtest --symbols AAPL --from 2009-01-01 --out data/reports/aapl
+      argo-alpine report backtest --data prices --out data/reports/prices
       argo-alpine report backtest --pdf
       argo-alpine report --all
     """
@@ -246,6 +266,10 @@ def report(
     known = reports.declared(path)
     given = settings(context, context.args, known)
     values = {name: reports.parsed(known[name], text) for name, text in given.items()}
+    values = reports.meant(known, values)
+    if values.get("data"):
+        asked = {k: values.get(k, known[k].default) for k in reports.UNSAID if k in known}
+        tell(f"About {', '.join(f'{name} {value}' for name, value in asked.items())}")
     made = reports.render(path.stem, values, folder, ticker(), pdf=pdf)
     if json:
         say({"page": str(made.page), "metrics": made.metrics, "manifest": made.manifest})

@@ -293,6 +293,7 @@ def test_the_command_the_report_and_the_policies_start_from_the_same_numbers():
     options = {
         name: option.default
         for name, option in inspect.signature(backtests.backtest).parameters.items()
+        if name != "context"
     }
     template = json.loads((ROOT / "nbs" / "reports" / "backtest.ipynb").read_text())
     source = "".join(template["cells"][1]["source"])

@@ -11,23 +11,27 @@ from services.commands.knobs import (
     SLOW,
     STOCKS,
     Cash,
+    Data,
     First,
     Last,
     Sets,
     Symbols,
+    asked,
     base_of,
-    listed,
 )
 from services.commands.screen import Json, near, say, show, tell
 
 if TYPE_CHECKING:
     from argo_alpine.backtest import Backtest
+    from services.common.folders import Asked
 
 RAW = "Raw prices: positions are converted at splits; dividends are not recorded."
 
 
 def backtest(
+    context: typer.Context,
     symbols: Symbols = STOCKS,
+    data: Data = "",
     first: First = date(2005, 3, 1),
     last: Last = date(2013, 3, 1),
     cash: Cash = 100_000.0,
@@ -60,10 +64,11 @@ def backtest(
       argo-alpine backtest --threshold 80 --slippage-bps 10 --json
       argo-alpine backtest --set sizing.stop_pct=2 --set costs.volume_pct=1
       argo-alpine backtest --symbols AAPL --raw --trades data/reports/trades.csv
+      argo-alpine backtest --data prices --from 2020-01-02
     """
     tell(SLOW)
     from argo_alpine.backtest import backtest as run_backtest
-    from argo_alpine.bars import load, splits_of
+    from argo_alpine.bars import splits_of
 
     options = {
         "consensus.threshold": threshold,
@@ -73,17 +78,17 @@ def backtest(
         "costs.spread_bps": spread_bps,
         "costs.fee_per_share": fee_per_share,
     }
-    wanted, names = base_of(settings or (), options), listed(symbols)
-    prices = load(names, None, last, basis="raw" if raw else "splits")
+    wanted, basis = base_of(settings or (), options), "raw" if raw else "splits"
+    prices = asked(context, data, symbols, first, last, wanted.policy.indicators, basis)
     run = run_backtest(
-        prices,
+        prices.bars,
         policy=wanted.policy,
         costs=wanted.costs,
         cash=cash,
-        start=first,
-        actions=splits_of(names) if raw else (),
+        start=prices.first,
+        actions=splits_of(prices.bars.symbols, data) if raw else (),
     )
-    said_run(run) if json else show_run(run)
+    said_run(run, prices) if json else show_run(run)
     if trades is not None:
         keep_trades(run, trades)
 
@@ -100,7 +105,7 @@ def keep_trades(run: "Backtest", path: Path) -> None:
     tell(f"{len(run.trades)} trades are in {near(path)}")
 
 
-def said_run(run: "Backtest") -> None:
+def said_run(run: "Backtest", prices: "Asked") -> None:
     """A run for programs."""
     from argo_alpine.bootstrap import luck
     from argo_alpine.metrics import as_json, summary
@@ -109,7 +114,9 @@ def said_run(run: "Backtest") -> None:
     about = {"symbols": [*run.bars.symbols], "basis": run.bars.basis, "policy": run.policy.version}
     paid = {name: float(value) for name, value in run.paid.items()}
     halts = [f"{at:%Y-%m-%d}" for at in run.halts]
-    say({**about, "caveat": CAVEAT, "summary": found, "paid": paid, "halts": halts})
+    say(
+        {**about, **prices.origin, "caveat": CAVEAT, "summary": found, "paid": paid, "halts": halts}
+    )
 
 
 def show_run(run: "Backtest") -> None:

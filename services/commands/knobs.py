@@ -6,9 +6,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from services.commands.screen import tell
+
 if TYPE_CHECKING:
     from argo_alpine.fields import Knob
+    from argo_alpine.indicators import IndicatorPolicy
     from argo_alpine.stretches import Candidate
+    from services.common.folders import Asked
 
 STOCKS = "AAPL,IBM,MSFT,GOOG"
 CAVEAT = "Hypothetical results: nobody traded them, and the policy was chosen after the prices."
@@ -31,6 +35,16 @@ def day(text: str | date) -> date:
 
 
 Symbols = Annotated[str, typer.Option(help="Which, with commas; see `bars`.")]
+Data = Annotated[
+    str,
+    typer.Option(
+        "--data",
+        metavar="FOLDER",
+        show_default="the samples",
+        help="Bars of your own, a SYMBOL.csv each: see `bars --help`. Symbols and days that are "
+        "not named are then all there are, but for those that warm up the indicators.",
+    ),
+]
 First = Annotated[
     date, typer.Option("--from", parser=day, metavar="DATE", help="First day decided.")
 ]
@@ -44,6 +58,36 @@ Sets = Annotated[
         help="Any knob that is a number, a switch or a word; repeatable, goes last.",
     ),
 ]
+
+
+def is_unsaid(context: typer.Context, name: str) -> bool:
+    """Whether an option was left at its default."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "DEFAULT"
+
+
+def asked(
+    context: typer.Context,
+    data: str,
+    symbols: str,
+    first: date,
+    last: date,
+    periods: "IndicatorPolicy",
+    basis: str = "splits",
+) -> "Asked":
+    """The bars that are asked for: defaults are of the samples, and of no other folder."""
+    from services.common import folders
+
+    if not folders.is_own(data):
+        return folders.asked(data, listed(symbols), first, last, periods, basis)
+    names = None if is_unsaid(context, "symbols") else listed(symbols)
+    begin, end = (
+        None if is_unsaid(context, name) else day
+        for name, day in (("first", first), ("last", last))
+    )
+    found = folders.asked(data, names, begin, end, periods, basis)
+    tell(f"Decided: {found}; bars before that warm up the indicators.")
+    return found
 
 
 def pair(text: str) -> tuple[str, str]:

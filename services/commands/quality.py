@@ -1,6 +1,7 @@
 """Whether signals are worth anything, before money comes into it."""
 
 from datetime import date
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -9,23 +10,29 @@ from services.commands.knobs import (
     CAVEAT,
     SLOW,
     STOCKS,
+    Data,
     First,
     Last,
     Sets,
     Symbols,
+    asked,
     base_of,
+    is_unsaid,
     listed,
 )
 from services.commands.screen import Json, percent, rows_of, say, show, tell
 
 if TYPE_CHECKING:
     from argo_alpine.signal_quality import SignalQuality
+    from services.common.folders import Asked
 
 REPORT = "argo-alpine report signal_quality"
 
 
 def signal_quality(
+    context: typer.Context,
     symbols: Symbols = STOCKS,
+    data: Data = "",
     first: First = date(2005, 3, 1),
     last: Last = date(2013, 3, 1),
     threshold: Annotated[float, typer.Option(help="Consensus that counts, percent.")] = 75.0,
@@ -50,18 +57,18 @@ def signal_quality(
       argo-alpine signal-quality
       argo-alpine signal-quality --symbols AAPL --from 2009-01-01 --horizon 10
       argo-alpine signal-quality --threshold 85 --set sizing.stop_pct=2 --json
+      argo-alpine signal-quality --data prices
       argo-alpine signal-quality --report
     """
     if report:
         if settings:
             raise typer.BadParameter(f"--set is not for a report: see {REPORT} --help")
-        words = f"{REPORT} --symbols {','.join(listed(symbols))} --from {first} --to {last}"
+        words = f"{REPORT}{period(context, data, symbols, first, last)}"
         words += f" --threshold {threshold:g} --horizon {horizon}"
         words += f" --slippage-bps {slippage_bps:g} --spread-bps {spread_bps:g}"
         say({"command": words}) if json else print(words)
         return
     tell(SLOW)
-    from argo_alpine.bars import load
     from argo_alpine.signal_quality import signal_quality as judge
 
     options = {
@@ -70,9 +77,18 @@ def signal_quality(
         "costs.spread_bps": spread_bps,
     }
     wanted = base_of(settings or (), options)
-    prices = load(listed(symbols), None, last)
-    found = judge(prices, wanted.policy, wanted.costs, start=first, horizon=horizon)
-    said_quality(found) if json else show_quality(found)
+    prices = asked(context, data, symbols, first, last, wanted.policy.indicators)
+    found = judge(prices.bars, wanted.policy, wanted.costs, start=prices.first, horizon=horizon)
+    said_quality(found, prices) if json else show_quality(found)
+
+
+def period(context: typer.Context, data: str, symbols: str, first: date, last: date) -> str:
+    """What is judged, as options; beside a folder only what was named."""
+    options = {"symbols": ("symbols", ",".join(listed(symbols)))}
+    options |= {"first": ("from", str(first)), "last": ("to", str(last))}
+    named = [pair for name, pair in options.items() if not (data and is_unsaid(context, name))]
+    pairs = [("data", data), *named] if data else named
+    return "".join(f" --{option} {quote(value)}" for option, value in pairs)
 
 
 def verdict(q: "SignalQuality") -> str:
@@ -85,13 +101,15 @@ def verdict(q: "SignalQuality") -> str:
     return f"{said} ({q.why_empty})" if q.why_empty else said
 
 
-def said_quality(q: "SignalQuality") -> None:
+def said_quality(q: "SignalQuality", prices: "Asked") -> None:
     """A judgement for programs."""
     from argo_alpine.signal_quality import figures, per_election
 
     sources = q.sources.assign(**per_election(q))
     about = {"symbols": [*q.symbols], "verdict": verdict(q), "caveat": CAVEAT}
-    say({**about, "figures": figures(q), "sources": rows_of(sources.reset_index())})
+    say(
+        {**about, **prices.origin, "figures": figures(q), "sources": rows_of(sources.reset_index())}
+    )
 
 
 def show_quality(q: "SignalQuality") -> None:

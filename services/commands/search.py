@@ -12,12 +12,13 @@ from services.commands.knobs import (
     SLOW,
     STOCKS,
     Cash,
+    Data,
     First,
     Last,
     Sets,
     Symbols,
+    asked,
     base_of,
-    listed,
     pairs,
 )
 from services.commands.screen import Json, near, rows_of, say, show, tell
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from argo_alpine.optimize import Range, Sweep
     from argo_alpine.trials import Ledger
     from argo_alpine.walk_forward import Tick, WalkForward
+    from services.common.folders import Asked
 
 LEDGER = Path("data/recorded/trials.jsonl")
 GRID = ("consensus.threshold=69:81:3", "sizing.stop_pct=2:5:1")
@@ -138,7 +140,9 @@ def record(summary: "Summary | None", why: str) -> str:
 
 
 def walk_forward(
+    context: typer.Context,
     symbols: Symbols = STOCKS,
+    data: Data = "",
     first: First = date(2005, 3, 1),
     last: Last = date(2013, 3, 1),
     train: Annotated[int, typer.Option(min=2, help="Bars to choose on.")] = 504,
@@ -170,11 +174,11 @@ def walk_forward(
       argo-alpine walk-forward
       argo-alpine walk-forward --grid sizing.stop_pct=2,3,4 --train 756 --anchored
       argo-alpine walk-forward --grid consensus.threshold=70:80:2 --set costs.slippage_bps=10
+      argo-alpine walk-forward --data prices --train 252 --test 63
       argo-alpine walk-forward --cluster tcp://10.0.0.5:8786 --json
     """
     tell(SLOW)
     from argo_alpine import optimize
-    from argo_alpine.bars import load
     from argo_alpine.folds import Windows
     from argo_alpine.walk_forward import Objective, peak
     from argo_alpine.walk_forward import walk_forward as run_walk
@@ -188,22 +192,25 @@ def walk_forward(
         Objective(objective, min_trades),
     )
     windows = Windows(train, test, anchored=anchored, purge=purge, embargo=embargo)
-    prices, book = load(listed(symbols), None, last), opened(ledger)
+    prices = asked(context, data, symbols, first, last, base.policy.indicators)
+    begin, book = prices.first, opened(ledger)
     with watched("Trials", ledger) as tick, optimize.running(workers, cluster, book) as run:
         found = run_walk(
-            prices, cells, windows, base, aim, choosers[choose], first, cash, run=run, tick=tick
+            *(prices.bars, cells, windows, base, aim, choosers[choose], begin, cash),
+            run=run,
+            tick=tick,
         )
     said = f"{found.trials} trials chose here; {len(book)} ever counted in {near(ledger)}."
-    said_walk(found, said, len(book)) if json else show_walk(found, said)
+    said_walk(found, prices, said, len(book)) if json else show_walk(found, said)
 
 
-def said_walk(found: "WalkForward", note: str, ever: int) -> None:
+def said_walk(found: "WalkForward", prices: "Asked", note: str, ever: int) -> None:
     """A walk for programs."""
     from argo_alpine.metrics import as_json
     from argo_alpine.walk_forward import fold_table, stability
 
     seen = found.outcome.summary
-    about = {"symbols": [*found.symbols], "trials": found.trials, "ever": ever}
+    about = {"symbols": [*found.symbols], "trials": found.trials, "ever": ever} | prices.origin
     tables = {
         "folds": rows_of(fold_table(found)),
         "stability": rows_of(stability(found).reset_index()),
@@ -239,7 +246,9 @@ def show_walk(found: "WalkForward", note: str) -> None:
 
 
 def sweep(
+    context: typer.Context,
     symbols: Symbols = STOCKS,
+    data: Data = "",
     first: First = date(2005, 3, 1),
     last: Last = date(2013, 3, 1),
     grid: Grids = None,
@@ -271,18 +280,19 @@ def sweep(
       argo-alpine sweep --grid sizing.stop_pct=1:6:0.5 --grid sizing.target_pct=4,6,8
       argo-alpine sweep --range consensus.threshold=65:85 --trials 200 --seed 7
       argo-alpine sweep --objective calmar --set costs.slippage_bps=10 --json
+      argo-alpine sweep --data prices --symbols XYZ
     """
     if grid and ranges:
         raise typer.BadParameter("--grid and --range are two ways to search: give one of them")
     tell(SLOW)
     from argo_alpine import optimize
-    from argo_alpine.bars import load
     from argo_alpine.stretches import course_of
     from argo_alpine.walk_forward import Objective
 
     base, aim = base_of(settings or ()), Objective(objective, min_trades)
     space, cells = space_of(ranges or ()), grid_of(grid or GRID)
-    course, book = course_of(load(listed(symbols), None, last), first, cash), opened(ledger)
+    prices = asked(context, data, symbols, first, last, base.policy.indicators)
+    course, book = course_of(prices.bars, prices.first, cash), opened(ledger)
     with watched("Trials", ledger) as tick:
         if space:
             found = optimize.search(
@@ -290,12 +300,12 @@ def sweep(
             )
         else:
             found = optimize.sweep(course, cells, base, aim, workers, cluster, book, tick)
-    said_sweep(found) if json else show_sweep(found, top, ledger)
+    said_sweep(found, prices) if json else show_sweep(found, top, ledger)
 
 
-def said_sweep(found: "Sweep") -> None:
+def said_sweep(found: "Sweep", prices: "Asked") -> None:
     """A sweep for programs."""
-    about = {"symbols": [*found.symbols], "objective": found.objective.name}
+    about = {"symbols": [*found.symbols], "objective": found.objective.name} | prices.origin
     counts = {"trials": found.trials, "ever": found.ever}
     best = {"peak": found.peak, "plateau": found.plateau}
     say(about | counts | best | {"table": rows_of(found.table), "caveat": found.caveat})

@@ -50,8 +50,9 @@ class Rendered:
     @property
     def symbols(self) -> str:
         """What it is about."""
-        said = str(self.manifest["parameters"].get("symbols", ""))
-        return ", ".join(said.replace(",", " ").split())
+        asked = self.manifest["parameters"]
+        symbols = ", ".join(str(asked.get("symbols", "")).replace(",", " ").split())
+        return f"{symbols} of {asked['data']}" if asked.get("data") else symbols
 
 
 def opened(folder: Path) -> Rendered:

@@ -17,8 +17,11 @@ from typing import Any, TypeAlias
 import argo_alpine
 from argo_alpine import domain
 from argo_alpine.domain import ArgoAlpineError, Invalid, InvalidPolicy, Unavailable, UnavailableData
-from argo_alpine.samples import checksums, symbols_in
-from services.common import printer
+from argo_alpine.fields import asked_for, with_fields
+from argo_alpine.samples import checksums, data_folder, symbols_in
+from argo_alpine.sessions import date_of, day_number
+from argo_alpine.stretches import Candidate
+from services.common import folders, printer
 from services.common.comparison import write_index
 from services.common.page import Json, page, text_of
 
@@ -31,6 +34,7 @@ REPORTS = ROOT / "data" / "reports"
 FILES = ("report.ipynb", "report.html", "metrics.json", "manifest.json")
 PDF = "report.pdf"
 TYPES: dict[str, type[Setting]] = {"str": str, "float": float, "int": int, "bool": bool}
+UNSAID = ("symbols", "first", "last")  # all there is in a folder of one's own
 LIBRARIES = ("argo-alpine", "exchange-calendars", "numba", "numpy", "pandas", "papermill", "plotly")
 
 
@@ -134,6 +138,33 @@ def fitted(
             f"there are {', '.join(map(str, known.values()))}"
         )
     return {key: fitting(known[key], value) for key, value in given.items()}
+
+
+def meant(known: Mapping[str, Parameter], given: Mapping[str, Setting]) -> dict[str, Setting]:
+    """The values to run with: defaults are of the samples, and of no other folder."""
+    data = str(given.get("data", ""))
+    unsaid = [name for name in UNSAID if name in known and name not in given]
+    if not unsaid or not folders.is_own(data):
+        return dict(given)
+    symbols = symbols_in(str(given["symbols"])) if "symbols" in given else None
+    first, last = (date_of(day_number(str(given[k]))) if k in given else None for k in UNSAID[1:])
+    turned = with_fields(Candidate(), asked_for(str(given.get("knobs", "")))).policy.indicators
+    found = folders.asked(data, symbols, first, last, turned)
+    everything = (",".join(found.bars.symbols), str(found.first), str(found.last))
+    return dict(given) | {k: v for k, v in zip(UNSAID, everything, strict=True) if k in unsaid}
+
+
+def beside(given: Mapping[str, Setting], work: Path) -> tuple[dict[str, Setting], Path | None]:
+    """The values, a folder of bars by its name alone, and where that is in `work` for a while.
+
+    A report is shared: it must not tell where on this machine its data were.
+    """
+    if not given.get("data"):
+        return dict(given), None
+    folder = data_folder(str(given["data"]))
+    link = work / folder.name
+    link.symlink_to(folder)
+    return dict(given) | {"data": folder.name}, link
 
 
 def headings(cells: Sequence[Json]) -> list[str]:
@@ -292,23 +323,29 @@ def installed(library: str) -> str | None:
         return None
 
 
-def data_of(metrics: Mapping[str, Any], parameters: Mapping[str, Setting]) -> dict[str, str]:
+def data_of(
+    metrics: Mapping[str, Any], parameters: Mapping[str, Setting], folder: str = ""
+) -> dict[str, str]:
     """Digests of the data a report read: as it says itself, else of its symbols."""
     if isinstance(said := metrics.get("checksums"), Mapping):
         return {str(k): str(v) for k, v in said.items()}
     symbols = symbols_in(str(parameters.get("symbols", "")))
-    return checksums(symbols) if symbols else {}
+    return checksums(symbols, folder) if symbols else {}
 
 
 def manifest_of(
-    name: str, path: Path, parameters: Mapping[str, Setting], metrics: Mapping[str, Any]
+    name: str,
+    path: Path,
+    parameters: Mapping[str, Setting],
+    metrics: Mapping[str, Any],
+    folder: str = "",  # of bars; empty: the samples
 ) -> dict[str, Any]:
     """All that a report follows from."""
     return {
         "template": name,
         "template_sha256": sha256(path.read_bytes()).hexdigest(),
         "parameters": dict(parameters),
-        "data": data_of(metrics, parameters),
+        "data": data_of(metrics, parameters, folder),
         "code": code(),
         "python": sys.version.split()[0],
         "libraries": {library: installed(library) for library in LIBRARIES},
@@ -371,18 +408,22 @@ def render(
     program = printer.browser() if pdf else ""  # asked before the work, not after it
     path = template(name, templates)
     known = declared(path)
-    values = fitted(name, known, parameters)
+    asked = meant(known, fitted(name, known, parameters))
     out = Path(out or REPORTS / name).absolute()
     check_place(out)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as scratch:
         work = Path(scratch) / "report"
         work.mkdir()
+        values, link = beside(asked, work)
         notebook = attempt(name, path, values, work, out, tick)
+        if link is not None:
+            link.unlink()
         forget_the_place(work / FILES[0])
         metrics = metrics_of(name, notebook)
         defaults = {key: parameter.default for key, parameter in known.items()}
-        manifest = manifest_of(name, path, defaults | values, metrics)
+        folder = str(asked.get("data", ""))
+        manifest = manifest_of(name, path, defaults | values, metrics, folder)
         (work / "metrics.json").write_text(text(name, metrics))
         (work / "report.html").write_text(page(notebook, origin(manifest)), encoding="utf-8")
         if pdf:

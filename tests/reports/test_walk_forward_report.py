@@ -35,7 +35,7 @@ def test_the_page_shows_the_walk_and_counts_its_trials(tmp_path):
     assert (report.metrics["folds"], report.metrics["trials"]) == (len(walk.steps), walk.trials)
     page = report.page.read_text()
     n = len(Ledger(book))
-    assert f"{n} trials in the ledger, {n} of them on these symbols." in page
+    assert f"{n} trials in the ledger, {n} of them on symbols of these names." in page
     assert "Hypothetical" in page
 
 

@@ -1,0 +1,63 @@
+"""What is meant where symbols or days were left unsaid: in a folder of one's own, all there are."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+from argo_alpine.bars import Bars, bars_of, first_day, load
+from argo_alpine.indicators import IndicatorPolicy, warm_up
+from argo_alpine.samples import checksums, data_folder, is_samples, symbols_there
+from argo_alpine.sessions import date_of, day_number
+
+MANY = 20  # symbols, that nobody reads
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Bars, and the days on which they are decided."""
+
+    bars: Bars
+    first: date
+    last: date
+    folder: Path
+
+    def __str__(self) -> str:
+        names = self.bars.symbols
+        which = ", ".join(names) if len(names) <= MANY else f"{len(names)} symbols"
+        return f"{which} of {self.folder.name}, {self.first} to {self.last}"
+
+    @property
+    def origin(self) -> dict[str, object]:
+        """Where the bars are from, for programs."""
+        digests = checksums(self.bars.symbols, self.folder)
+        days = {"first": str(self.first), "last": str(self.last)}
+        return {"data": {"folder": self.folder.name, **days, "sha256": digests}}
+
+
+def begun(names: Sequence[str], last: date, data: str) -> list[str]:
+    """Those of some symbols that have a bar until a day."""
+    return [name for name in names if bars_of(name, data).days[0] <= day_number(last)]
+
+
+def is_own(data: str) -> bool:
+    """Whether a folder is named that is not the samples'. *Raises* `UnavailableData` for none."""
+    return data != "" and not is_samples(data_folder(data))
+
+
+def asked(
+    data: str,  # a folder of bars; empty: the samples
+    symbols: Sequence[str] | None,  # none: all that have a bar until then
+    first: date | None,  # none: when indicators are warm
+    last: date | None,  # none: the last bar
+    periods: IndicatorPolicy,
+    basis: str = "splits",
+) -> Asked:
+    """The bars that are meant, from the first in the folder. *Raises* as `load` does."""
+    names = [*symbols_there(data)] if symbols is None else symbols
+    if symbols is None and last is not None:
+        names = begun(names, last, data) or names
+    bars = load(names, None, last, basis, data)
+    begin = first_day(bars, warm_up(periods)) if first is None else first
+    end = date_of(bars.days[-1]) if last is None else last
+    return Asked(bars, begin, end, data_folder(data))

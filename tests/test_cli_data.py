@@ -1,0 +1,258 @@
+"""A folder of one's own is asked for by one option, and is never taken for the samples."""
+
+import json
+
+import pytest
+
+from argo_alpine.backtest import backtest
+from argo_alpine.bars import from_daily, join, to_frame
+from argo_alpine.bootstrap import luck
+from argo_alpine.metrics import as_json, summary
+from argo_alpine.samples import checksums, samples_folder
+from argo_alpine.trials import Ledger
+from services import cli
+from services.common import reports
+from tests.test_parity import a_market
+
+MARKET = a_market(5, 300, ("AAA", "BBB"), 0.02, missing=0.0)
+DAYS = to_frame(MARKET, "AAA").index.tz_convert("America/New_York").date
+FRAMES = {symbol: to_frame(MARKET, symbol).set_axis(DAYS) for symbol in MARKET.symbols}
+SAMPLES = ("--symbols", "AAPL", "--from", "2011-01-03", "--to", "2011-12-30")
+ASKED = [
+    ("backtest",),
+    ("signal-quality",),
+    ("sweep", "--grid", "sizing.stop_pct=2,4"),
+    ("walk-forward", "--grid", "sizing.stop_pct=2,4", "--train", "100", "--test", "50"),
+]
+
+
+@pytest.fixture
+def run(capsys, tmp_path, monkeypatch):
+    """Run a command in an empty folder of this process: exit code, stdout, stderr."""
+    monkeypatch.chdir(tmp_path)
+
+    def invoke(*words):
+        with pytest.raises(SystemExit) as left:
+            cli.main([str(word) for word in words])
+        said = capsys.readouterr()
+        return left.value.code or 0, said.out, said.err
+
+    return invoke
+
+
+@pytest.fixture
+def prices(tmp_path):
+    """A folder of two symbols, as pandas writes them."""
+    folder = tmp_path / "prices"
+    folder.mkdir()
+    for symbol, frame in FRAMES.items():
+        frame.to_csv(folder / f"{symbol}.csv", index_label="date")
+    return folder
+
+
+@pytest.mark.parametrize(
+    "command", ["bars", "backtest", "signal-quality", "sweep", "walk-forward", "report"]
+)
+def test_help_says_that_a_folder_may_be_ones_own(run, command):
+    code, out, _ = run(command, "--help")
+    assert code == 0
+    assert "--data" in out and f"argo-alpine {command}" in out and "--data prices" in out
+
+
+def test_the_help_of_bars_says_what_a_folder_holds(run):
+    _, out, _ = run("bars", "--help")
+    for said in ("date,open,high,low,close,volume", "at,open", "splits.csv", "SHA256SUMS"):
+        assert said in out
+
+
+def test_bars_of_a_folder_are_listed_with_their_digests(run, prices):
+    code, out, _ = run("bars", "--data", "prices", "--json")
+    rows = json.loads(out)
+    assert code == 0
+    assert [(r["symbol"], r["bars"], r["checksum"]) for r in rows] == [
+        ("AAA", 300, "none"),
+        ("BBB", 300, "none"),
+    ]
+    assert {r["file"]: r["sha256"] for r in rows} == checksums(["AAA", "BBB"], prices)
+
+
+def test_a_file_that_is_no_file_of_bars_is_a_failed_check_and_its_neighbour_is_not(run, prices):
+    (prices / "AAA.csv").write_text("date,open\n2024-03-01,5\n")
+    code, out, err = run("bars", "--data", prices)
+    assert code == 1
+    assert "NOT SOUND" in out and "BBB" in out
+    assert "prices/AAA.csv has no column high, low, close, volume" in err
+
+
+def test_a_folder_gives_what_the_frames_give(run, prices):
+    code, out, err = run("backtest", "--data", "prices", "--json")
+    said = json.loads(out)
+    bars = join([from_daily(frame, symbol, "raw") for symbol, frame in FRAMES.items()])
+    straight = backtest(bars, start=DAYS[50])
+    made = as_json(summary(straight), luck(straight))
+    assert (code, said["symbols"]) == (0, ["AAA", "BBB"])
+    assert said["summary"] == made
+    assert made["trades"] > 0
+    assert said["data"] == {
+        "folder": "prices",
+        "first": str(DAYS[50]),
+        "last": str(DAYS[-1]),
+        "sha256": checksums(["AAA", "BBB"], prices),
+    }
+    assert f"AAA, BBB of prices, {DAYS[50]} to {DAYS[-1]}; bars before that warm up" in err
+
+
+@pytest.mark.parametrize("words", ASKED, ids=lambda words: words[0])
+def test_unnamed_symbols_and_days_are_all_there_are_but_the_warm_up(run, prices, words):
+    code, out, _ = run(*words, "--data", "prices", "--json")
+    said = json.loads(out)
+    assert (code, said["symbols"]) == (0, ["AAA", "BBB"])
+    assert (said["data"]["first"], said["data"]["last"]) == (str(DAYS[50]), str(DAYS[-1]))
+
+
+def test_what_is_named_is_taken_at_its_word_and_a_longer_indicator_warms_up_longer(run, prices):
+    words = ("backtest", "--data", "prices", "--json", "--symbols", "bbb")
+    named = json.loads(run(*words, "--from", DAYS[99], "--to", DAYS[200])[1])
+    assert named["symbols"] == ["BBB"]
+    assert (named["data"]["first"], named["data"]["last"]) == (str(DAYS[99]), str(DAYS[200]))
+    slower = json.loads(run(*words, "--set", "indicators.sma=120")[1])
+    assert slower["data"]["first"] == str(DAYS[120])
+    # a day that is the samples' default is a day like any other when somebody names it
+    default = json.loads(run(*words, "--from", "2005-03-01")[1])
+    assert default["data"]["first"] == "2005-03-01"
+
+
+def test_the_samples_by_their_folder_are_the_samples(run):
+    words = ("backtest", *SAMPLES, "--json")
+    assert run(*words, "--data", samples_folder())[1] == run(*words)[1]
+
+
+def test_a_ledger_counts_trials_on_other_data_apart(run, prices, tmp_path):
+    words = ("sweep", "--grid", "sizing.stop_pct=2,4", "--ledger", "book.jsonl", "--data")
+    other = tmp_path / "other"
+    other.mkdir()
+    for path in prices.iterdir():
+        (other / path.name).write_bytes(path.read_bytes())
+    for folder, ever in ((prices, 2), (other, 2)):
+        assert run(*words, folder)[0] == 0
+        assert len(Ledger(tmp_path / "book.jsonl")) == ever
+    text = (other / "AAA.csv").read_text()
+    (other / "AAA.csv").write_text(text.replace(",500", ",501").replace(".1,", ".11,"))
+    assert (other / "AAA.csv").read_text() != text
+    run(*words, other)
+    assert len(Ledger(tmp_path / "book.jsonl")) == 4
+
+
+@pytest.mark.parametrize("words", ASKED, ids=lambda words: words[0])
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (("--data", "nowhere"), "no folder nowhere"),
+        (("--data", "prices", "--symbols", "AAPL"), "no AAPL in prices: there are AAA, BBB"),
+        (("--data", "prices", "--symbols", "../prices/AAA"), "no ../PRICES/AAA in prices"),
+        (("--data", "prices", "--set", "indicators.sma=256", "--to", "2000-01-03"), "no bars of"),
+    ],
+    ids=lambda value: value[-1] if isinstance(value, tuple) else "",
+)
+def test_what_is_missing_is_one_sentence_and_exit_code_one(run, prices, words, more, said):
+    code, out, err = run(*words, *more)
+    assert (code, out) == (1, "")
+    assert said in err.splitlines()[-1] and "Traceback" not in err
+
+
+def test_symbols_that_begin_later_are_left_out_unless_they_are_named(run, prices):
+    FRAMES["BBB"].iloc[200:].to_csv(prices / "BBB.csv", index_label="date")
+    words = ("backtest", "--data", "prices", "--to", DAYS[150], "--json")
+    assert json.loads(run(*words)[1])["symbols"] == ["AAA"]
+    code, _, err = run(*words, "--symbols", "AAA,BBB")
+    assert code == 1 and "no bars of BBB" in err
+
+
+def test_a_report_that_fails_names_the_file_and_leaves_the_folder_alone(run, prices):
+    text = FRAMES["BBB"].iloc[:1].to_csv(index_label="date") + "tomorrow,1,1,1,1,1\n"
+    (prices / "BBB.csv").write_text(text)
+    words = ("--symbols", "AAA,BBB", "--from", DAYS[60], "--to", DAYS[90], "--out", "page")
+    code, _, err = run("report", "backtest", "--data", "prices", *words)
+    assert code == 1
+    assert "prices/BBB.csv, line 3, date: 'tomorrow' is no day" in err.splitlines()[-1]
+    assert (prices / "BBB.csv").read_text() == text and len([*prices.iterdir()]) == 2
+
+
+def test_too_few_bars_to_warm_up_say_how_many_there_are(run, prices):
+    code, _, err = run("backtest", "--data", "prices", "--to", DAYS[30])
+    assert code == 1
+    assert "no day has 50 bars before it" in err and "there are AAA 31, BBB 31" in err
+
+
+@pytest.mark.parametrize("command", ["bars", "backtest", "report"])
+def test_an_option_without_its_folder_is_exit_code_two(run, command):
+    name = ("backtest",) if command == "report" else ()
+    assert run(command, *name, "--data")[0] == 2
+
+
+def test_the_report_that_signal_quality_names_is_about_the_same_folder(run, prices):
+    _, out, _ = run("signal-quality", "--data", "prices", "--from", DAYS[99], "--report")
+    given = cli.settings(
+        None, out.split()[3:], reports.declared(reports.template("signal_quality"))
+    )
+    assert (given["data"], given["first"]) == ("prices", str(DAYS[99]))
+    assert "symbols" not in given and "last" not in given
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory):
+    place = tmp_path_factory.mktemp("secret-place")
+    (place / "prices").mkdir()
+    for symbol, frame in FRAMES.items():
+        frame.to_csv(place / "prices" / f"{symbol}.csv", index_label="date")
+    asked = {"data": str(place / "prices")}
+    return reports.render("backtest", asked, place / "report")
+
+
+def test_a_report_shows_the_name_of_the_folder_and_the_digests_and_no_place(report):
+    asked = report.manifest["parameters"]
+    assert (asked["data"], asked["symbols"]) == ("prices", "AAA,BBB")
+    assert (asked["first"], asked["last"]) == (str(DAYS[50]), str(DAYS[-1]))
+    digests = checksums(["AAA", "BBB"], report.folder.parent / "prices")
+    assert report.manifest["data"] == digests
+    page = report.page.read_text()
+    assert all(digest in page for digest in digests.values()) and ">prices<" in page
+    for path in report.folder.iterdir():
+        assert "secret-place" not in path.read_text(), path.name
+    assert {p.name for p in report.folder.iterdir()} == {*report.manifest["files"]}
+
+
+def test_a_report_says_what_the_command_says(report, run):
+    folder = report.folder.parent / "prices"
+    said = json.loads(run("backtest", "--data", folder, "--json")[1])
+    assert said["summary"]["trades"] == report.metrics["trades"]
+    assert said["summary"]["total_return"] == report.metrics["total_return"]
+
+
+def test_reports_on_other_data_are_not_compared(report, tmp_path, run):
+    (tmp_path / "prices").mkdir()
+    for path in (report.folder.parent / "prices").iterdir():
+        a_day_less = path.read_text().rsplit("\n", 2)[0] + "\n"
+        (tmp_path / "prices" / path.name).write_text(a_day_less)
+    other = reports.render("backtest", {"data": str(tmp_path / "prices")}, tmp_path / "other")
+    code, out, _ = run("compare", report.folder, other.folder)
+    assert code == 0
+    assert "Not comparable because the data differ: AAA.csv, BBB.csv" in out
+
+
+def test_the_samples_by_their_folder_make_the_same_bytes(tmp_path):
+    asked = {"symbols": "AAPL", "first": "2009-01-02", "last": "2009-12-31"}
+    plain = reports.render("backtest", asked, tmp_path / "plain")
+    named = reports.render("backtest", asked | {"data": str(samples_folder())}, tmp_path / "named")
+    texts = [(made.folder / "metrics.json").read_bytes() for made in (plain, named)]
+    assert texts[0] == texts[1]
+    assert named.manifest["parameters"]["data"] == "samples"
+    assert named.manifest["data"] == plain.manifest["data"]
+
+
+def test_defaults_are_those_of_the_samples_and_of_no_other_folder(prices):
+    known = reports.declared(reports.template("daily"))
+    assert reports.meant(known, {"data": str(samples_folder())}) == {"data": str(samples_folder())}
+    found = reports.meant(known, {"data": str(prices), "knobs": "indicators.sma=60"})
+    assert (found["symbols"], found["first"]) == ("AAA,BBB", str(DAYS[60]))
+    assert "last" not in found
