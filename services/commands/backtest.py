@@ -8,7 +8,6 @@ import typer
 
 from services.commands.knobs import (
     CAVEAT,
-    SLOW,
     STOCKS,
     Cash,
     First,
@@ -17,6 +16,7 @@ from services.commands.knobs import (
     Symbols,
     base_of,
     listed,
+    said_if_slow,
 )
 from services.commands.screen import Json, near, say, show, tell
 
@@ -61,7 +61,7 @@ def backtest(
       argo-alpine backtest --set sizing.stop_pct=2 --set costs.volume_pct=1
       argo-alpine backtest --symbols AAPL --raw --trades data/reports/trades.csv
     """
-    tell(SLOW)
+    said_if_slow("loop.loop")
     from argo_alpine.backtest import backtest as run_backtest
     from argo_alpine.bars import load, sample_actions
 

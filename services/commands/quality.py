@@ -7,7 +7,6 @@ import typer
 
 from services.commands.knobs import (
     CAVEAT,
-    SLOW,
     STOCKS,
     First,
     Last,
@@ -15,8 +14,9 @@ from services.commands.knobs import (
     Symbols,
     base_of,
     listed,
+    said_if_slow,
 )
-from services.commands.screen import Json, percent, rows_of, say, show, tell
+from services.commands.screen import Json, percent, rows_of, say, show
 
 if TYPE_CHECKING:
     from argo_alpine.signal_quality import SignalQuality
@@ -60,7 +60,7 @@ def signal_quality(
         words += f" --slippage-bps {slippage_bps:g} --spread-bps {spread_bps:g}"
         say({"command": words}) if json else print(words)
         return
-    tell(SLOW)
+    said_if_slow("labels.label_all")
     from argo_alpine.bars import load
     from argo_alpine.signal_quality import signal_quality as judge
 

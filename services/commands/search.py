@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from services.commands.knobs import (
-    SLOW,
     STOCKS,
     Cash,
     First,
@@ -19,6 +18,7 @@ from services.commands.knobs import (
     base_of,
     listed,
     pairs,
+    said_if_slow,
 )
 from services.commands.screen import Json, near, rows_of, say, show, tell
 
@@ -172,7 +172,7 @@ def walk_forward(
       argo-alpine walk-forward --grid consensus.threshold=70:80:2 --set costs.slippage_bps=10
       argo-alpine walk-forward --cluster tcp://10.0.0.5:8786 --json
     """
-    tell(SLOW)
+    said_if_slow("sheets.run_row")
     from argo_alpine import optimize
     from argo_alpine.bars import load
     from argo_alpine.folds import Windows
@@ -274,7 +274,7 @@ def sweep(
     """
     if grid and ranges:
         raise typer.BadParameter("--grid and --range are two ways to search: give one of them")
-    tell(SLOW)
+    said_if_slow("sheets.run_row")
     from argo_alpine import optimize
     from argo_alpine.bars import load
     from argo_alpine.stretches import course_of
