@@ -598,6 +598,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                      'argo_alpine.results.holdings_frame': ('results.html#holdings_frame', 'argo_alpine/results.py'),
                                      'argo_alpine.results.paid_of': ('results.html#paid_of', 'argo_alpine/results.py'),
                                      'argo_alpine.results.reasons_frame': ('results.html#reasons_frame', 'argo_alpine/results.py'),
+                                     'argo_alpine.results.stranded_frame': ('results.html#stranded_frame', 'argo_alpine/results.py'),
+                                     'argo_alpine.results.stranded_in_words': ('results.html#stranded_in_words', 'argo_alpine/results.py'),
                                      'argo_alpine.results.traded_at': ('results.html#traded_at', 'argo_alpine/results.py'),
                                      'argo_alpine.results.trades_frame': ('results.html#trades_frame', 'argo_alpine/results.py'),
                                      'argo_alpine.results.turned_over': ('results.html#turned_over', 'argo_alpine/results.py')},

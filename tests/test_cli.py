@@ -189,6 +189,18 @@ def test_compiling_is_announced_only_where_nothing_is_compiled_yet(
     assert run(*words)[2] == f"{SLOW}\n"
 
 
+def test_a_position_that_outlives_its_bars_is_told_to_people_and_programs(run):
+    words = ("backtest", "--symbols", "AAPL,SPX", "--from", "2012-06-01", "--to")
+    told = "AAPL had its last bar on 2013-03-01 and is still held"
+    assert told in run(*words, "2013-06-28")[1]
+    assert told not in run(*words, "2013-03-01")[1]
+    ended = json.loads(run(*words, "2013-06-28", "--json")[1])["stranded"]
+    assert [(p["symbol"], p["worth"] == p["quantity"] * p["last"]) for p in ended] == [
+        ("AAPL", True)
+    ]
+    assert json.loads(run(*words, "2013-03-01", "--json")[1])["stranded"] == []
+
+
 def test_any_knob_is_turned_from_the_command_line_and_goes_last(run):
     policies = {}
     for words in ((), ("--set", "sizing.stop_pct=2"), ("--set", "costs.slippage_bps=50")):

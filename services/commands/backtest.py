@@ -18,7 +18,7 @@ from services.commands.knobs import (
     listed,
     said_if_slow,
 )
-from services.commands.screen import Json, near, say, show, tell
+from services.commands.screen import Json, near, rows_of, say, show, tell
 
 if TYPE_CHECKING:
     from argo_alpine.backtest import Backtest
@@ -109,14 +109,15 @@ def said_run(run: "Backtest") -> None:
     about = {"symbols": [*run.bars.symbols], "basis": run.bars.basis, "policy": run.policy.version}
     paid = {name: float(value) for name, value in run.paid.items()}
     halts = [f"{at:%Y-%m-%d}" for at in run.halts]
-    say({**about, "caveat": CAVEAT, "summary": found, "paid": paid, "halts": halts})
+    said = {"caveat": CAVEAT, "summary": found, "paid": paid, "halts": halts}
+    say({**about, **said, "stranded": rows_of(run.stranded)})
 
 
 def show_run(run: "Backtest") -> None:
     """A run for people."""
     from argo_alpine.bootstrap import luck
     from argo_alpine.metrics import lines, summary
-    from argo_alpine.results import halts_in_words
+    from argo_alpine.results import halts_in_words, stranded_in_words
 
     found = lines(summary(run), luck(run))
     extra = [("Trades", str(len(run.trades))), ("Halts", halts_in_words(run))]
@@ -126,4 +127,6 @@ def show_run(run: "Backtest") -> None:
     show(", ".join(run.bars.symbols), ("", ""), [*numbers, *paid, *extra])
     if run.bars.basis == "raw":
         print(RAW)
+    if outlived := stranded_in_words(run):
+        print(f"{outlived}. Nobody knows what it would have brought.")
     print(CAVEAT)
