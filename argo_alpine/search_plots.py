@@ -81,7 +81,10 @@ def score_cells(
     heat = Heatmap(x=x, y=y, z=cells.round(4).to_numpy(), zmin=ends[0], zmax=ends[1])
     heat.update(colorscale="Viridis", xgap=1, ygap=1, hoverongaps=False)
     heat.update(hovertemplate="%{x}, %{y}: %{z:.2f}<extra></extra>")
-    return heat.update(colorbar={"title": {"text": score, "side": "right"}})
+    below = {"orientation": "h", "y": -0.22, "yanchor": "top", "thickness": 14}
+    return heat.update(
+        colorbar={**below, "title": {"text": score, "side": "bottom", "font": {"size": 13}}}
+    )
 
 # %% ../nbs/39_search_plots.ipynb #f86511f3
 def plateau_map(
@@ -92,8 +95,10 @@ def plateau_map(
     score: str,  # what was scored, for the colours
 ) -> Figure:
     "Scores of a grid, and what is left of them when neighbours are asked."
-    titles = {"score": "Each cell by itself", "plateau": "Median of its neighbourhood"}
-    fig = make_subplots(cols=2, subplot_titles=[*titles.values()], horizontal_spacing=0.12)
+    titles = {"score": "Each by itself", "plateau": "Neighbours' median"}
+    fig = make_subplots(
+        cols=2, subplot_titles=[*titles.values()], horizontal_spacing=0.06, shared_yaxes=True
+    )
     ends = float(trials["score"].min()), float(trials["score"].max())
     for col, name in enumerate(titles, 1):
         cells = trials.pivot(index=fields[1], columns=fields[0], values=name)
@@ -106,5 +111,6 @@ def plateau_map(
                 mark["line"] = {"width": 3, "color": ORANGE}
                 spot = Scatter(x=x, y=y, mode="markers", marker=mark, showlegend=False)
                 fig.add_trace(spot, row=1, col=col)
-    fig = dressed(fig, fields[0], fields[1], 380).update_xaxes(type="category")
+    fig = dressed(fig, fields[0], fields[1], 440).update_xaxes(type="category")
+    fig.update_yaxes(title_text="", col=2).update_annotations(font_size=13)
     return fig.update_yaxes(type="category").update_layout(margin_t=50)

@@ -40,7 +40,7 @@ def rate_dots(
     share, low, high, even, least, most = (
         100.0 * table[name].to_numpy(np.float64) for name in columns
     )
-    names = [": ".join(key) if isinstance(key, tuple) else str(key) for key in table.index]
+    names = [":<br>".join(key) if isinstance(key, tuple) else str(key) for key in table.index]
     rows = [f"{name}, n = {n:,}" for name, n in zip(names, table["n"], strict=True)]
     spans = zip(rows, share, low, high, even, least, most, strict=True)
     told = [
@@ -54,7 +54,7 @@ def rate_dots(
     arms = {"error_x": {**apart, "color": ORANGE, "thickness": 1, "width": 3}}
     named = {"name": "Needed; arms: not told apart", "hoverinfo": "skip"}
     fig.add_scatter(x=even, y=rows, mode="markers", marker=tick, **arms, **named)
-    fig = dressed(fig, "Target before stop [%]", "Group", 140 + 32 * len(table))
+    fig = dressed(fig, "Target before stop [%]", "Group", 140 + 38 * len(table))
     fig.update_yaxes(categoryorder="array", categoryarray=rows[::-1])
     return fig.update_yaxes(range=[-0.6, len(rows) - 0.4])
 

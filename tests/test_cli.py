@@ -13,11 +13,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from argo_alpine import domain
 from argo_alpine.costs import FillPolicy
 from argo_alpine.risk import RiskPolicy
 from services import cli
 from services.commands import backtest as backtests
 from services.commands import search
+from services.commands.knobs import SLOW
 from services.common import reports
 
 ROOT = Path(__file__).parents[1]
@@ -171,6 +173,32 @@ def test_a_backtest_answers_people_with_a_caveat_and_programs_with_numbers(run):
     assert code == 0
     assert said["summary"]["start"].startswith("2011-01-03")
     assert said["paid"]["slippage"] > 0
+
+
+@pytest.mark.parametrize(
+    "command", [("backtest",), ("signal-quality",), ("sweep", "--grid", "sizing.stop_pct=2,3")]
+)
+def test_compiling_is_announced_only_where_nothing_is_compiled_yet(
+    run, monkeypatch, tmp_path, command
+):
+    ledger = ("--ledger", str(tmp_path / "trials.jsonl")) * (command[0] == "sweep")
+    words = (*command, "--symbols", "IBM", "--from", "2012-06-01", "--to", "2012-08-31", *ledger)
+    run(*words)  # compiles what there is to compile
+    assert run(*words)[2] == ""
+    monkeypatch.setattr(domain, "compiled_folder", lambda package: tmp_path)
+    assert run(*words)[2] == f"{SLOW}\n"
+
+
+def test_a_position_that_outlives_its_bars_is_told_to_people_and_programs(run):
+    words = ("backtest", "--symbols", "AAPL,SPX", "--from", "2012-06-01", "--to")
+    told = "AAPL had its last bar on 2013-03-01 and is still held"
+    assert told in run(*words, "2013-06-28")[1]
+    assert told not in run(*words, "2013-03-01")[1]
+    ended = json.loads(run(*words, "2013-06-28", "--json")[1])["stranded"]
+    assert [(p["symbol"], p["worth"] == p["quantity"] * p["last"]) for p in ended] == [
+        ("AAPL", True)
+    ]
+    assert json.loads(run(*words, "2013-03-01", "--json")[1])["stranded"] == []
 
 
 def test_any_knob_is_turned_from_the_command_line_and_goes_last(run):

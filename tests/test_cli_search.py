@@ -1,6 +1,7 @@
 """Two commands that try many policies, count every trial, and promise nothing."""
 
 import json
+from itertools import takewhile
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from services.commands import search
 
 SHORT = ("--symbols", "AAPL,MSFT", "--from", "2009-01-02", "--to", "2010-12-31")
 WALK = ("walk-forward", *SHORT, "--train", "200", "--test", "100", "--min-trades", "5")
+HALVES = ("walk-forward", *SHORT, "--train", "200", "--test", "152", "--min-trades", "5")
 SWEEP = ("sweep", *SHORT, "--min-trades", "5")
 GRID = ("--grid", "sizing.stop_pct=2,4", "--grid", "consensus.threshold=66:72:3")
 
@@ -60,6 +62,31 @@ def test_a_walk_answers_programs(run, book):
     assert {"inside", "outside", "sizing.stop_pct", "test_from"} <= said["folds"][0].keys()
     assert said["summary"]["trades"] == sum(fold["trades"] for fold in said["folds"])
     assert "Hypothetical" in said["caveat"]
+
+
+def table_of(out):
+    """The first table of an answer: its head and the lines below the rule."""
+    lines = out.splitlines()
+    rule = next(n for n, line in enumerate(lines) if "\N{BOX DRAWINGS LIGHT HORIZONTAL}" in line)
+    return lines[: rule + 1], [*takewhile(str.strip, lines[rule + 1 :])]
+
+
+@pytest.mark.parametrize("aim", ["sharpe", "calmar"])
+@pytest.mark.parametrize("more", [0, 1, 3])
+@pytest.mark.parametrize(("command", "lines"), [(SWEEP, 6), (HALVES, 2)], ids=["sweep", "walk"])
+def test_a_point_is_one_line_of_eighty_characters(
+    run, book, monkeypatch, command, lines, more, aim
+):
+    monkeypatch.setenv("COLUMNS", "80")
+    knobs = ("sizing.target_pct=5", "costs.slippage_bps=5", "sizing.volatility_pct=2")[:more]
+    grids = [word for knob in knobs for word in ("--grid", knob)]
+    _, out, _ = run(*command, *GRID, *grids, "--objective", aim, "--ledger", book)
+    head, rows = table_of(out)
+    assert len(rows) == lines
+    assert max(map(len, [*head, *rows])) <= 80
+    assert all(row.count("[") == row.count("]") for row in rows)
+    for name in ("stop", "threshold", *(knob.partition(".")[2][:6] for knob in knobs)):
+        assert any(name in line for line in head)
 
 
 def test_a_walk_answers_people_with_its_caveats(run, book):

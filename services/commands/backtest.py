@@ -8,7 +8,6 @@ import typer
 
 from services.commands.knobs import (
     CAVEAT,
-    SLOW,
     STOCKS,
     Cash,
     Data,
@@ -18,8 +17,9 @@ from services.commands.knobs import (
     Symbols,
     asked,
     base_of,
+    said_if_slow,
 )
-from services.commands.screen import Json, near, say, show, tell
+from services.commands.screen import Json, near, rows_of, say, show, tell
 
 if TYPE_CHECKING:
     from argo_alpine.backtest import Backtest
@@ -66,7 +66,7 @@ def backtest(
       argo-alpine backtest --symbols AAPL --raw --trades data/reports/trades.csv
       argo-alpine backtest --data prices --from 2020-01-02
     """
-    tell(SLOW)
+    said_if_slow("loop.loop")
     from argo_alpine.backtest import backtest as run_backtest
     from argo_alpine.bars import splits_of
 
@@ -114,16 +114,15 @@ def said_run(run: "Backtest", prices: "Asked") -> None:
     about = {"symbols": [*run.bars.symbols], "basis": run.bars.basis, "policy": run.policy.version}
     paid = {name: float(value) for name, value in run.paid.items()}
     halts = [f"{at:%Y-%m-%d}" for at in run.halts]
-    say(
-        {**about, **prices.origin, "caveat": CAVEAT, "summary": found, "paid": paid, "halts": halts}
-    )
+    said = {"caveat": CAVEAT, "summary": found, "paid": paid, "halts": halts}
+    say({**about, **prices.origin, **said, "stranded": rows_of(run.stranded)})
 
 
 def show_run(run: "Backtest") -> None:
     """A run for people."""
     from argo_alpine.bootstrap import luck
     from argo_alpine.metrics import lines, summary
-    from argo_alpine.results import halts_in_words
+    from argo_alpine.results import halts_in_words, stranded_in_words
 
     found = lines(summary(run), luck(run))
     extra = [("Trades", str(len(run.trades))), ("Halts", halts_in_words(run))]
@@ -133,4 +132,6 @@ def show_run(run: "Backtest") -> None:
     show(", ".join(run.bars.symbols), ("", ""), [*numbers, *paid, *extra])
     if run.bars.basis == "raw":
         print(RAW)
+    if outlived := stranded_in_words(run):
+        print(f"{outlived}. Nobody knows what it would have brought.")
     print(CAVEAT)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import date
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -16,7 +17,17 @@ if TYPE_CHECKING:
 
 STOCKS = "AAPL,IBM,MSFT,GOOG"
 CAVEAT = "Hypothetical results: nobody traded them, and the policy was chosen after the prices."
-SLOW = "Running; after a change of the code the first run compiles for about a minute."
+SLOW = "Compiling for about a minute, since this code has not run here before."
+
+
+def said_if_slow(program: str) -> None:
+    """Say that code is compiled first, where nothing is kept of the program a command lives in."""
+    import argo_alpine
+    from argo_alpine.domain import compiled_folder
+
+    kept = compiled_folder(Path(argo_alpine.__file__).parent)
+    if not any(kept.glob(f"*/{program}-*.nbi")):
+        tell(SLOW)
 
 
 def listed(symbols: str) -> list[str]:

@@ -8,7 +8,6 @@ import typer
 
 from services.commands.knobs import (
     CAVEAT,
-    SLOW,
     STOCKS,
     Data,
     First,
@@ -19,8 +18,9 @@ from services.commands.knobs import (
     base_of,
     is_unsaid,
     listed,
+    said_if_slow,
 )
-from services.commands.screen import Json, percent, rows_of, say, show, tell
+from services.commands.screen import Json, percent, rows_of, say, show
 
 if TYPE_CHECKING:
     from argo_alpine.signal_quality import SignalQuality
@@ -68,7 +68,7 @@ def signal_quality(
         words += f" --slippage-bps {slippage_bps:g} --spread-bps {spread_bps:g}"
         say({"command": words}) if json else print(words)
         return
-    tell(SLOW)
+    said_if_slow("labels.label_all")
     from argo_alpine.signal_quality import signal_quality as judge
 
     options = {

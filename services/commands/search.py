@@ -1,15 +1,14 @@
 """Try many policies: on the past only, then on what came after."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from services.commands.knobs import (
-    SLOW,
     STOCKS,
     Cash,
     Data,
@@ -20,6 +19,7 @@ from services.commands.knobs import (
     asked,
     base_of,
     pairs,
+    said_if_slow,
 )
 from services.commands.screen import Json, near, rows_of, say, show, tell
 
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 LEDGER = Path("data/recorded/trials.jsonl")
 GRID = ("consensus.threshold=69:81:3", "sizing.stop_pct=2:5:1")
 CAVEAT = "Hypothetical results: nobody traded them."
+COLUMNS = 2  # knobs with a column each: three do not fit into a terminal of 80 characters
 
 Grids = Annotated[
     list[str] | None,
@@ -122,8 +123,21 @@ def cell(value: object) -> str:
 
 
 def short(name: str) -> str:
-    """The last word of a field, for the head of a column."""
+    """The last word of a field."""
     return name.rpartition(".")[2]
+
+
+def headed(names: Sequence[str]) -> list[str]:
+    """Heads of a column for each knob, or of one for all when there are many."""
+    if len(names) > COLUMNS:
+        return ["/\n".join(map(short, names))]
+    return [short(name).replace("_", "\n") for name in names]
+
+
+def point(names: Sequence[str], row: Mapping[Any, object]) -> list[str]:
+    """What stands under them."""
+    chosen = [cell(row[name]) for name in names]
+    return ["/".join(chosen)] if len(names) > COLUMNS else chosen
 
 
 def record(summary: "Summary | None", why: str) -> str:
@@ -177,7 +191,7 @@ def walk_forward(
       argo-alpine walk-forward --data prices --train 252 --test 63
       argo-alpine walk-forward --cluster tcp://10.0.0.5:8786 --json
     """
-    tell(SLOW)
+    said_if_slow("sheets.run_row")
     from argo_alpine import optimize
     from argo_alpine.folds import Windows
     from argo_alpine.walk_forward import Objective, peak
@@ -226,12 +240,10 @@ def show_walk(found: "WalkForward", note: str) -> None:
 
     names, rows = [*found.grid.axes], []
     for row in fold_table(found).to_dict("records"):
-        window = f"{row['test_from']:%Y-%m} {row['test_to']:%Y-%m}"
-        knobs = [cell(row[name]) for name in names]
         kept = reading(row["outside"], row["outside_low"], row["outside_high"])
-        scores = [reading(row["inside"]), kept]
-        rows.append([window, *knobs, *scores, reading(row["return"], pct=True), str(row["trades"])])
-    heads = ("window", *map(short, names), "inside", "outside", "return", "trades")
+        rest = [reading(row["inside"]), kept, reading(row["return"], pct=True), str(row["trades"])]
+        rows.append([f"{row['test_from']:%Y-%m}", *point(names, row), *rest])
+    heads = ("from", *headed(names), "inside", "outside", "return", "trades")
     show(f"{', '.join(found.symbols)}: {found.objective.name}", heads, rows)
     taken = (
         [short(row["field"]), row["chosen"], reading(row["moved"])]
@@ -284,7 +296,7 @@ def sweep(
     """
     if grid and ranges:
         raise typer.BadParameter("--grid and --range are two ways to search: give one of them")
-    tell(SLOW)
+    said_if_slow("sheets.run_row")
     from argo_alpine import optimize
     from argo_alpine.stretches import course_of
     from argo_alpine.walk_forward import Objective
@@ -311,25 +323,28 @@ def said_sweep(found: "Sweep", prices: "Asked") -> None:
     say(about | counts | best | {"table": rows_of(found.table), "caveat": found.caveat})
 
 
+def scored(aim: str) -> list[str]:
+    """The scores in a table that shows the Sharpe ratio anyway."""
+    return ["plateau"] if aim == "sharpe" else ["plateau", "score"]
+
+
 def show_sweep(found: "Sweep", top: int, ledger: Path) -> None:
     """A sweep for people."""
     from argo_alpine.optimize import sharpe_in_words
     from argo_alpine.shares import reading
 
     order = found.table.sort_values(["plateau", "score"], ascending=False, kind="stable")
-    rows = []
-    for row in order.head(top).reset_index().to_dict("records"):
-        knobs = [cell(row[name]) for name in found.names]
-        scores = [reading(row["plateau"]), reading(row["score"])]
+    aim, rows = found.objective.name, []
+    for row in order.head(top).to_dict("records"):
+        scores = [reading(row[name]) for name in scored(aim)]
         rest = [
             sharpe_in_words(found, row),
             reading(row["total_return"], pct=True),
             str(row["trades"]),
         ]
-        rows.append([str(row["trial"]), *knobs, *scores, *rest])
-    heads = ("trial", *map(short, found.names), "plateau", "score", "Sharpe [95 %]", "return")
-    title = f"{', '.join(found.symbols)}: best neighbourhoods by {found.objective.name}"
-    show(title, (*heads, "trades"), rows)
+        rows.append([*point(found.names, row), *scores, *rest])
+    heads = (*headed(found.names), *scored(aim), "Sharpe [95 %]", "return", "trades")
+    show(f"{', '.join(found.symbols)}: best neighbourhoods by {aim}", heads, rows)
     for name, place in (("Peak", found.peak), ("Plateau", found.plateau)):
         said = f"nothing could be judged: {found.table['why'].iloc[0]}"
         if place is not None:

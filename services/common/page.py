@@ -26,6 +26,11 @@ ADDRESSES = re.compile(
 )
 REACHES_OUT = re.compile(r"//|url\s*\(|@import|javascript:|image-set|\\", re.IGNORECASE)
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+UNBROKEN = re.compile(
+    r"\[[\d\u2212][^][]{1,24}\]|\b\d{4}-\d\d-\d\d\b|[+\u2212-]?[\d,.]*\d %|n = [\d,]*\d"
+)
+DIGEST = re.compile(r"\b[0-9a-f]{64}\b")
+JOINT = re.compile(r"(?<=[a-z])\.(?=[a-z])")
 
 
 def is_quiet(name: str, value: str) -> bool:
@@ -35,6 +40,13 @@ def is_quiet(name: str, value: str) -> bool:
     if ADDRESSES.fullmatch(name):
         return value.startswith(("#", "data:image/"))
     return name in {"alt", "title"} or not REACHES_OUT.search(value)
+
+
+def unbroken(text: str) -> str:
+    """Escaped text whose intervals, dates and shares stay whole; digests may break."""
+    return UNBROKEN.sub(
+        r'<span class="whole">\g<0></span>', DIGEST.sub(r"<code>\g<0></code>", text)
+    )
 
 
 class Quiet(HTMLParser):
@@ -86,7 +98,13 @@ class Quiet(HTMLParser):
         if inside == "style":
             self.out.append("" if REACHES_OUT.search(data) or "<" in data else data)
         elif inside != "script":
-            self.out.append(html.escape(data, quote=False))
+            self.out.append(self.text(html.escape(data, quote=False)))
+
+    def text(self, escaped: str) -> str:
+        """Text that breaks where a reader would, unless it is code or in a drawing."""
+        if not {"svg", "pre", "code"}.isdisjoint(self.open):
+            return escaped
+        return unbroken(JOINT.sub(".<wbr>", escaped) if "thead" in self.open else escaped)
 
     def close(self) -> None:
         """Close whatever is still open."""

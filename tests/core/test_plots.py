@@ -17,14 +17,6 @@ from argo_alpine.shares import FLOOR
 DAYS = pd.date_range("2024-03-01 21:00", periods=6, tz="UTC")
 AT = DAYS.as_unit("us").asi8
 EQUITY = np.array([100.0, 104.0, 101.0, 107.0, 98.0, 103.0])
-COLUMNS = "symbol direction quantity opened closed entry exit fees pnl return_pct why ambiguous"
-TRADES = pd.DataFrame(
-    [
-        ("IBM", "LONG", 10.0, DAYS[0], DAYS[2], 100.0, 104.0, 0.0, 40.0, 4.0, "target", False),
-        ("IBM", "SHORT", 5.0, DAYS[3], DAYS[5], 107.0, 110.0, 0.0, -15.0, -2.8, "stop", True),
-    ],
-    columns=COLUMNS.split(),
-)
 CALENDAR = pd.DataFrame(
     {"Jan": [2.0, np.nan], "Feb": [-3.5, 1.0], "Year": [-9.0, 1.0]}, [2023, 2024]
 )
@@ -37,8 +29,6 @@ REASONS = pd.DataFrame(
 
 FIGURES = {
     "equity": plots.equity_and_drawdown(DAYS, EQUITY, EQUITY[::-1]),
-    "trades": plots.trades_on_price(DAYS, EQUITY, TRADES),
-    "no trades": plots.trades_on_price(DAYS, EQUITY, TRADES[:0]),
     "months": plots.monthly_table(CALENDAR),
     "costs": plots.cost_bars({"fees": 1.0, "slippage": 2.0}, 10.0),
     "coverage": plots.coverage_bars(COVERAGE),
@@ -64,19 +54,6 @@ def test_no_picture_has_a_title_or_another_look(name):
 @pytest.mark.parametrize("name", FIGURES)
 def test_no_picture_carries_a_random_name(name):
     assert "uid" not in FIGURES[name].to_json()
-
-
-def test_long_and_short_entries_differ_in_shape_and_colour():
-    long, short = (t for t in FIGURES["trades"].data if t.name.startswith("Enter"))
-    assert long.marker.symbol != short.marker.symbol
-    assert long.marker.color != short.marker.color
-    assert (long.y.tolist(), short.y.tolist()) == ([100.0], [107.0])
-
-
-def test_no_trade_is_left_out_even_for_a_reason_nobody_knows():
-    odd = TRADES.assign(why="alien")
-    exits = [t for t in plots.trades_on_price(DAYS, EQUITY, odd).data if t.name.startswith("Exit")]
-    assert sum(len(t.x) for t in exits) == len(odd)
 
 
 @given(curves)

@@ -1,6 +1,7 @@
 """The real templates over a short period: the same bytes twice, others when asked otherwise."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -23,6 +24,11 @@ def rendered(out: Path, **changes: object) -> bytes:
     return (out / "metrics.json").read_bytes()
 
 
+def money(text: str) -> float:
+    """An amount as a page writes it."""
+    return float(text.replace(",", "").replace("\N{MINUS SIGN}", "-"))
+
+
 def test_two_processes_give_the_same_bytes_and_another_cost_gives_others(tmp_path):
     first, second = rendered(tmp_path / "a"), rendered(tmp_path / "b")
     assert first == second
@@ -30,6 +36,32 @@ def test_two_processes_give_the_same_bytes_and_another_cost_gives_others(tmp_pat
     dearer = rendered(tmp_path / "c", slippage_bps=5.001)
     assert dearer != first
     assert rendered(tmp_path / "d", knobs="costs.slippage_bps=5.001") == dearer
+
+
+def test_the_trades_of_a_page_add_up_to_what_it_says_of_them(tmp_path):
+    made = render("backtest", SHORT, tmp_path / "listed")
+    (head, rows), text = (
+        re.findall(r"<summary>(.*?)</summary>.*?<tbody>(.*?)</tbody>", made.page.read_text())[0],
+        made.page.read_text(),
+    )
+    *profits, total = re.findall(r"<td>([+\N{MINUS SIGN}][\d,]+\.\d\d)</td><td>", rows)
+    assert (
+        head == f"All {made.metrics['trades']:,} trades" and len(profits) == made.metrics["trades"]
+    )
+    assert sum(map(money, profits)) == pytest.approx(money(total), abs=0.005 * len(profits))
+    assert f"Closed trades {money(total):+,.0f}".replace("-", "\N{MINUS SIGN}") in text
+    assert money(total) / len(profits) == pytest.approx(made.metrics["expectancy"], abs=0.01)
+
+
+def test_a_position_that_outlives_its_bars_is_a_caveat_and_no_other_is(tmp_path):
+    asked = {"symbols": "AAPL,SPX", "first": "2012-06-01"}
+    ended = render("backtest", asked | {"last": "2013-06-28"}, tmp_path / "ended")
+    told = 'AAPL had its last bar on <span class="whole">2013-03-01</span> and is still held'
+    assert told in ended.page.read_text()
+    assert ended.metrics["stranded_positions"] == 1
+    going = render("backtest", asked | {"last": "2013-03-01"}, tmp_path / "going")
+    assert "had its last bar" not in going.page.read_text()
+    assert (going.metrics["stranded_positions"], going.metrics["open_positions"] > 0) == (0, True)
 
 
 def test_a_backtest_without_trades_or_years_is_a_page_all_the_same(tmp_path):

@@ -172,6 +172,28 @@ def test_markup_keeps_what_is_harmless_and_closes_what_is_open():
     assert quiet('<img src="x.png" onerror="x()"><script>x()</script>') == "<img>"
 
 
+@pytest.mark.parametrize(
+    "text", ["[\u22122.0, 70.2]", "2012-03-28", "41.8 %", "n = 2,014", "[95 %]"]
+)
+def test_a_narrow_screen_tears_no_interval_date_share_or_count(text):
+    whole = f'<span class="whole">{text}</span>'
+    assert quiet(f"<td>about {text} then</td>") == f"<td>about {whole} then</td>"
+
+
+def test_only_prose_and_tables_are_dressed_and_a_digest_may_break():
+    for kept in ("<pre>[1.0, 2.0]</pre>", "<code>2012-03-28</code>", "<svg><text>5 %</text></svg>"):
+        assert quiet(kept) == kept
+    assert quiet(f"<td>{'0f' * 32}</td>") == f"<td><code>{'0f' * 32}</code></td>"
+    head = "<thead><tr><th>sizing.stop_pct</th></tr></thead>"
+    assert quiet(head) == head.replace(".", ".<wbr>")
+    assert quiet("<p>[see below] a.b 12-03-28</p>") == "<p>[see below] a.b 12-03-28</p>"
+
+
+def test_a_list_can_be_folded_away():
+    fold = "<details><summary>All 3</summary><table></table></details>"
+    assert quiet(fold) == fold
+
+
 def test_the_page_shows_prose_and_outputs_but_no_code(report):
     text = without_library(report.page.read_text())
     assert "<title>A small &lt;report&gt;</title>" in text
