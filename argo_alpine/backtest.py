@@ -14,7 +14,7 @@ from numbers import Real
 
 import numpy as np
 
-from .bars import Action, Bars
+from .bars import Bars
 from .book import Market, blank_run, rules_of
 from .costs import FillPolicy
 from .domain import Floats, InvalidData, InvalidPolicy, Reading, Value
@@ -22,6 +22,7 @@ from .engine import Policy
 from .handover import Progress
 from .hearing import log_votes, walked
 from .inputs import directions, first_bar, in_order, market_of
+from .loading import Action
 from .opinions import all_cast, atrs_of, finished, opinions
 from .reader import Opinions, prices_of, recorded
 from .results import Backtest

@@ -15,9 +15,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from .bars import Action, Bars, each
+from .bars import Bars, each
 from .book import ACTION, Market
 from .domain import Floats, Ints, InvalidBars, InvalidPolicy, UnavailableData
+from .loading import Action
 from .quiet import ranges_of
 from .sessions import day_number, openings
 

@@ -25,10 +25,11 @@ import numpy as np
 import pandas as pd
 
 import argo_alpine
-from .bars import COLUMNS, Action, Bars, each
+from .bars import COLUMNS, Bars, each
 from .domain import Floats, InvalidPolicy, InvalidSettings, Unavailable, Value
 from .fields import Grid, Knob, knobs, places, with_fields
 from .knobs import check_is
+from .loading import Action
 from .metrics import SHORT, is_short
 from .plateau import best, nearby_scores, plateau_scores
 from .records import digest, parsed

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .backtest import DEFAULT_COSTS, Prepared, prepared
-from .bars import Action, Bars, sliced
+from .bars import Bars, sliced
 from .book import Market, Run
 from .costs import FillPolicy, fee, market_price, usual_volume
 from .curves import bars_a_year
@@ -32,6 +32,7 @@ from argo_alpine.domain import (
 from .engine import Policy
 from .inputs import by_name
 from .knobs import numbers
+from .loading import Action
 from .reader import Opinions
 from .results import turned_over
 from .sessions import date_of, day_number

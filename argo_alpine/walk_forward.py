@@ -23,11 +23,12 @@ from typing import TypeAlias
 import numpy as np
 import pandas as pd
 
-from .bars import Action, Bars, sliced
+from .bars import Bars, sliced
 from .domain import Floats, InvalidData, InvalidPolicy, Reading, Value
 from .fields import Grid, Knob, with_fields, worded
 from .folds import Fold, Windows, folds
 from .knobs import check_is
+from .loading import Action
 from .metrics import Summary, page_by, told
 from .opinions import question
 from .page import page_row

@@ -57,7 +57,7 @@ def days(n_bars: int, n_symbols: int) -> Prices:
 
 def google() -> Prices:
     """GOOG as backtesting.py ships it, or our sample of the same days where that is absent."""
-    from argo_alpine.bars import load
+    from argo_alpine.loading import load
     from argo_alpine.sessions import closes
 
     try:

@@ -98,8 +98,9 @@ def entry(
 
 def inventory(symbol: str, name: str, count: int, data: str) -> dict[str, Any]:
     """What is here of one symbol; its last rows if asked for. A damaged file is not sound."""
-    from argo_alpine.bars import load, to_frame
+    from argo_alpine.bars import to_frame
     from argo_alpine.domain import Invalid
+    from argo_alpine.loading import load
     from argo_alpine.samples import checksums, data_folder, sums_of
 
     try:

@@ -8,9 +8,10 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
-from argo_alpine.bars import Bars, load, one_bar
+from argo_alpine.bars import Bars, one_bar
 from argo_alpine.domain import Order, Quote, Reading
 from argo_alpine.engine import Policy
+from argo_alpine.loading import load
 from argo_alpine.sessions import instant, session_at
 from services.argo.board import Board
 from services.argo.cycle import Engine, Plan

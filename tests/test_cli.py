@@ -227,7 +227,7 @@ def test_sweeps_and_single_runs_read_knobs_with_the_same_code():
 
 def test_trades_are_written_as_they_were_made(run, tmp_path):
     from argo_alpine.backtest import backtest
-    from argo_alpine.bars import load
+    from argo_alpine.loading import load
 
     path = tmp_path / "new" / "trades.csv"
     code, _, err = run("backtest", *YEAR, "--trades", str(path))
@@ -268,7 +268,7 @@ def test_signal_quality_answers_people_with_what_was_needed_and_from_whom(run):
 
 
 def test_signal_quality_answers_programs_with_the_numbers_of_the_package(run):
-    from argo_alpine.bars import load
+    from argo_alpine.loading import load
     from argo_alpine.signal_quality import figures, signal_quality
 
     code, out, _ = run("signal-quality", *YEAR, "--horizon", "10", "--json")

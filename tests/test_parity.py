@@ -13,13 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from argo_alpine.backtest import Backtest, backtest
-from argo_alpine.bars import Action, Bars
+from argo_alpine.bars import Bars
 from argo_alpine.book import ENTRY
 from argo_alpine.consensus import ConsensusPolicy
 from argo_alpine.costs import FillPolicy
 from argo_alpine.domain import Reading
 from argo_alpine.engine import WEIGHTS, WHY, Policy
 from argo_alpine.indicators import IndicatorPolicy
+from argo_alpine.loading import Action
 from argo_alpine.risk import RiskPolicy
 from argo_alpine.sessions import instant, sessions
 from argo_alpine.sizing import SizingPolicy

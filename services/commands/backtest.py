@@ -68,7 +68,7 @@ def backtest(
     """
     said_if_slow("loop.loop")
     from argo_alpine.backtest import backtest as run_backtest
-    from argo_alpine.bars import splits_of
+    from argo_alpine.loading import splits_of
 
     options = {
         "consensus.threshold": threshold,

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
-from argo_alpine.bars import Bars, bars_of, first_day, load
+from argo_alpine.bars import Bars
 from argo_alpine.indicators import IndicatorPolicy, warm_up
+from argo_alpine.loading import bars_of, first_day, load
 from argo_alpine.samples import checksums, data_folder, is_samples, symbols_there
 from argo_alpine.sessions import date_of, day_number
 

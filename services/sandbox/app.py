@@ -14,7 +14,8 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from argo_alpine.bars import Bars, load
+from argo_alpine.bars import Bars
+from argo_alpine.loading import load
 from services.common.clock import Clock, SystemClock
 from services.sandbox import alpaca, alpha_vantage, control, massive, perplexity, x_api
 from services.sandbox.control import Pace

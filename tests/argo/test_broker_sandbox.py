@@ -8,8 +8,8 @@ from time import monotonic
 import pytest
 from test_broker_fake import AlpacaBroker, order
 
-from argo_alpine.bars import load
 from argo_alpine.domain import RefusedOrder, UnavailableBroker, UnknownOutcome
+from argo_alpine.loading import load
 from argo_alpine.sessions import day_number
 from services.argo.brokers.limiter import Limiter
 from services.argo.ports import OrderState

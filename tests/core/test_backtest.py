@@ -11,13 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from argo_alpine.backtest import backtest
-from argo_alpine.bars import Action, Bars, from_frame, load
+from argo_alpine.bars import Bars, from_frame
 from argo_alpine.book import LEGS
 from argo_alpine.consensus import ConsensusPolicy
 from argo_alpine.costs import FillPolicy
 from argo_alpine.domain import InvalidBars, InvalidPolicy
 from argo_alpine.engine import WEIGHTS, WHY, Policy
 from argo_alpine.inputs import actions_of, check_clocks, directions, ratios_of
+from argo_alpine.loading import Action, load
 from argo_alpine.metrics import max_drawdown
 from argo_alpine.risk import RiskPolicy
 from argo_alpine.sessions import closes

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from argo_alpine.backtest import backtest
-from argo_alpine.bars import COLUMNS, Action, Bars, between, from_daily, from_frame, join, to_frame
+from argo_alpine.bars import COLUMNS, Bars, between, from_daily, from_frame, join, to_frame
 from argo_alpine.consensus import ConsensusPolicy
 from argo_alpine.costs import FillPolicy
 from argo_alpine.domain import (
@@ -27,6 +27,7 @@ from argo_alpine.fields import Grid, with_fields
 from argo_alpine.folds import Windows, k_folds
 from argo_alpine.indicators import IndicatorPolicy
 from argo_alpine.labels import labels_of
+from argo_alpine.loading import Action
 from argo_alpine.metrics import summary
 from argo_alpine.optimize import sweep
 from argo_alpine.risk import RiskPolicy

@@ -14,18 +14,15 @@ from hypothesis import strategies as st
 from argo_alpine import samples as module
 from argo_alpine.bars import (
     COLUMNS,
-    Action,
     Bars,
-    adjust_splits,
-    bars_of,
     between,
     from_frame,
     join,
-    load,
     one_bar,
     to_frame,
 )
 from argo_alpine.domain import InvalidBars, InvalidData, InvalidTime, UnavailableData
+from argo_alpine.loading import Action, adjust_splits, bars_of, load
 from argo_alpine.samples import checked, checksums, samples_folder, symbols_there
 from argo_alpine.sessions import exchange_days, hours
 

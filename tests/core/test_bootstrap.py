@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from argo_alpine.backtest import backtest
-from argo_alpine.bars import load
 from argo_alpine.bootstrap import block_length, drawn, histories, luck, luck_of, middle_of, traded
 from argo_alpine.curves import returns
 from argo_alpine.domain import InvalidData, InvalidPolicy
 from argo_alpine.engine import Policy
+from argo_alpine.loading import load
 from argo_alpine.metrics import as_json, summary, told
 
 DAY = 86_400_000_000

@@ -13,11 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from argo_alpine.backtest import Backtest, backtest
-from argo_alpine.bars import Action, Bars
+from argo_alpine.bars import Bars
 from argo_alpine.book import ENTRY, LEGS, SPLIT
 from argo_alpine.costs import FillPolicy, strain, usual_volume
 from argo_alpine.engine import Policy
 from argo_alpine.knobs import numbers
+from argo_alpine.loading import Action
 from argo_alpine.risk import RiskPolicy
 from argo_alpine.sizing import SizingPolicy
 from tests.test_parity import QUICK, a_market, market_costs, policies, some_actions, some_readings

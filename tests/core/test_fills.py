@@ -8,7 +8,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from argo_alpine.backtest import backtest
-from argo_alpine.bars import Action, Bars
+from argo_alpine.bars import Bars
 from argo_alpine.costs import FillPolicy, borrow, capped, fee, market_price, strain, usual_volume
 from argo_alpine.engine import Policy
 from argo_alpine.fills import (
@@ -26,6 +26,7 @@ from argo_alpine.fills import (
     is_reached,
 )
 from argo_alpine.knobs import numbers
+from argo_alpine.loading import Action
 from argo_alpine.sizing import SizingPolicy, whole
 from tests.core.test_backtest import FREE, UNLIMITED
 from tests.test_parity import CLOSES, QUICK

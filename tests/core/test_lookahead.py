@@ -13,11 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from argo_alpine.backtest import Backtest, backtest
-from argo_alpine.bars import COLUMNS, Action, Bars, each
+from argo_alpine.bars import COLUMNS, Bars, each
 from argo_alpine.costs import FillPolicy
 from argo_alpine.engine import Policy
 from argo_alpine.fields import Grid
 from argo_alpine.folds import Windows
+from argo_alpine.loading import Action
 from argo_alpine.risk import RiskPolicy
 from argo_alpine.sizing import SizingPolicy
 from argo_alpine.stretches import Candidate

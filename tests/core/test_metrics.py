@@ -14,7 +14,7 @@ from scipy import stats
 
 from argo_alpine import metrics, series
 from argo_alpine.backtest import backtest
-from argo_alpine.bars import Bars, load
+from argo_alpine.bars import Bars
 from argo_alpine.costs import FillPolicy
 from argo_alpine.curves import (
     FLAT,
@@ -27,6 +27,7 @@ from argo_alpine.curves import (
 from argo_alpine.domain import InvalidData, InvalidPolicy, InvalidTime
 from argo_alpine.drawdowns import falls
 from argo_alpine.engine import Policy
+from argo_alpine.loading import load
 from argo_alpine.page import page_row
 from argo_alpine.risk import RiskPolicy
 from argo_alpine.sessions import instant

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from argo_alpine import opinions as module
 from argo_alpine.backtest import backtest, prepared
-from argo_alpine.bars import Bars, between, each, load, sliced, splits_of
+from argo_alpine.bars import Bars, between, each, sliced
 from argo_alpine.blocks import BLOCK
 from argo_alpine.costs import FillPolicy
 from argo_alpine.domain import InvalidData, compiled
@@ -21,6 +21,7 @@ from argo_alpine.handover import announced, ask_helper
 from argo_alpine.indicators import fold, fresh, rescale
 from argo_alpine.inputs import actions_of, ratios_of
 from argo_alpine.knobs import numbers
+from argo_alpine.loading import load, splits_of
 from argo_alpine.opinions import AHEAD, finished, opinions
 from argo_alpine.reader import prices_of, recorded
 from argo_alpine.sessions import day_number

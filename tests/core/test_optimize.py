@@ -16,10 +16,11 @@ from hypothesis.extra.numpy import arrays
 from argo_alpine import optimize
 from argo_alpine import walk_forward as walking
 from argo_alpine.backtest import Prepared, backtest
-from argo_alpine.bars import COLUMNS, Action, Bars, load
+from argo_alpine.bars import COLUMNS, Bars
 from argo_alpine.domain import InvalidBars, InvalidPolicy, InvalidSettings, Unavailable
 from argo_alpine.fields import Grid, with_fields
 from argo_alpine.folds import Windows, folds
+from argo_alpine.loading import Action, load
 from argo_alpine.optimize import (
     Range,
     counted,

@@ -19,7 +19,7 @@ from sklearn.metrics import brier_score_loss, roc_auc_score
 
 from argo_alpine import metrics, scores, signal_plots, signal_quality
 from argo_alpine.backtest import backtest
-from argo_alpine.bars import Bars, each, load
+from argo_alpine.bars import Bars, each
 from argo_alpine.costs import FillPolicy
 from argo_alpine.domain import InvalidData, InvalidPolicy, Reading, UnavailableData
 from argo_alpine.engine import Policy
@@ -43,6 +43,7 @@ from argo_alpine.labels import (
     matured,
     paths_of,
 )
+from argo_alpine.loading import load
 from argo_alpine.scores import (
     crowding,
     difference_of,

@@ -12,12 +12,13 @@ from hypothesis import strategies as st
 
 from argo_alpine import walk_forward as walking
 from argo_alpine.backtest import backtest
-from argo_alpine.bars import Bars, each, load
+from argo_alpine.bars import Bars, each
 from argo_alpine.costs import FillPolicy, fee, market_price
 from argo_alpine.domain import InvalidData, InvalidPolicy
 from argo_alpine.fields import Grid, with_fields
 from argo_alpine.folds import Windows, folds, k_folds, purged
 from argo_alpine.knobs import numbers
+from argo_alpine.loading import load
 from argo_alpine.sessions import bar_days, instant
 from argo_alpine.shares import reading
 from argo_alpine.stretches import Candidate, Span, Stretch, course_of, idle, stitched, stretch

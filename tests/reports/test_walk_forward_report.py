@@ -4,9 +4,9 @@ from datetime import date
 
 import pytest
 
-from argo_alpine.bars import load
 from argo_alpine.fields import Grid
 from argo_alpine.folds import Windows
+from argo_alpine.loading import load
 from argo_alpine.optimize import plateau
 from argo_alpine.trials import Ledger
 from argo_alpine.walk_forward import Objective, walk_forward

@@ -6,7 +6,7 @@ from datetime import date
 import pytest
 from sandbox_alpaca_stage import served, trading
 
-from argo_alpine.bars import load
+from argo_alpine.loading import load
 from services.sandbox.app import create_app
 from services.sandbox.world import SYMBOLS, World
 

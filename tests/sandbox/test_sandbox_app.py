@@ -13,8 +13,8 @@ from datetime import date, timedelta
 import pytest
 import requests
 
-from argo_alpine.bars import load
 from argo_alpine.domain import InvalidSettings
+from argo_alpine.loading import load
 from services.sandbox.app import create_app, open_sandbox
 from services.sandbox.server import TICK, write_state
 from services.sandbox.world import START, SYMBOLS

@@ -5,7 +5,8 @@ from datetime import date
 import numpy as np
 import pytest
 
-from argo_alpine.bars import COLUMNS, Bars, load
+from argo_alpine.bars import COLUMNS, Bars
+from argo_alpine.loading import load
 from services.sandbox import massive, x_api
 from services.sandbox.app import create_app
 from services.sandbox.tape import Tape

@@ -8,7 +8,7 @@ from urllib.parse import quote
 import numpy as np
 import pytest
 
-from argo_alpine.bars import load
+from argo_alpine.loading import load
 from services.sandbox import x_api
 from services.sandbox.app import create_app
 from services.sandbox.world import SYMBOLS, World

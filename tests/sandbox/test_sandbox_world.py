@@ -5,8 +5,8 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from argo_alpine.bars import load
 from argo_alpine.domain import InvalidBars, InvalidSettings
+from argo_alpine.loading import load
 from services.sandbox.world import DWELL, SYMBOLS, WINDOWS, World, path, quoted
 
 YEAR = load(SYMBOLS, date(2004, 1, 2), date(2005, 12, 30))
