@@ -4,14 +4,15 @@
 
 # %% auto #0
 __all__ = ['SAMPLES', 'SPLITS', 'SUMS', 'Folder', 'SYMBOL', 'TEXTS', 'ZONED', 'samples_folder', 'data_folder', 'is_samples',
-           'label', 'symbol_of', 'are_bars', 'symbols_in', 'symbols_there', 'files_of', 'remedy', 'sums_of', 'checked',
-           'has_splits', 'checksums', 'heads_in', 'parsed', 'read', 'check_columns', 'cell', 'check_cells',
-           'numbers_in', 'days_in', 'instants_in']
+           'label', 'check_file', 'symbol_of', 'are_bars', 'remedy', 'sums_of', 'symbols_in', 'symbols_there',
+           'files_of', 'checked', 'has_splits', 'checksums', 'heads_in', 'parsed', 'read', 'check_columns', 'cell',
+           'check_cells', 'numbers_in', 'days_in', 'instants_in']
 
 # %% ../nbs/01_samples.ipynb #17c53df5
 import os
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
@@ -41,10 +42,11 @@ def data_folder(folder: Folder = "") -> Path:
     "Where a folder of bars is; the samples if none is named. *Raises* `UnavailableData`."
     if folder == "":
         return samples_folder()
-    place = Path(os.path.abspath(Path(folder).expanduser()))
-    if not place.is_dir():
-        raise UnavailableData(f"no folder {folder}: name one that holds SYMBOL.csv files")
-    return place
+    with suppress(RuntimeError):  # nobody of that name has a home
+        place = Path(os.path.abspath(Path(folder).expanduser()))
+        if place.is_dir():
+            return place
+    raise UnavailableData(f"no folder {folder}: name one that holds SYMBOL.csv files")
 
 # %% ../nbs/01_samples.ipynb #5a3e0c11
 def is_samples(place: Path) -> bool:
@@ -58,6 +60,12 @@ SYMBOL = re.compile(r"[\w.=^-]+")
 def label(path: Path) -> str:
     "A file with its folder, and nothing of where that is: errors and reports are shared."
     return f"{path.parent.name}/{path.name}"
+
+
+def check_file(path: Path) -> None:
+    "*Raises* `InvalidData` for a folder, a pipe or a link to nothing in the place of a file."
+    if not path.is_file():
+        raise InvalidData(f"{label(path)} is no file: take it away, or restore it")
 
 
 def symbol_of(path: Path) -> str:
@@ -74,7 +82,27 @@ def symbol_of(path: Path) -> str:
 def are_bars(path: Path) -> bool:
     "Whether a file is one of bars, by its name."
     is_table = path.suffix.lower() == ".csv" and not path.name.startswith(".")
-    return is_table and path.name != SPLITS and path.is_file()
+    return is_table and path.name.lower() != SPLITS
+
+# %% ../nbs/01_samples.ipynb #4bf21243
+def remedy(place: Path) -> str:
+    "What to do about a file of a folder that is not what it was."
+    if is_samples(place):
+        return "restore it with `python data/rebuild.py`"
+    return f"restore it or, if it is right, write `sha256sum *.csv > {SUMS}` in {place.name}"
+
+
+def sums_of(place: Path) -> dict[str, str] | None:  # file name -> SHA-256; None: none are kept
+    "What the files of a folder should be. *Raises* `UnavailableData` for samples without."
+    path = place / SUMS
+    if os.path.lexists(path):
+        check_file(path)
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        pairs = (line.split(maxsplit=1) for line in lines if len(line.split()) > 1)
+        return {name.lstrip("*").removeprefix("./"): value.lower() for value, name in pairs}
+    if is_samples(place):
+        raise UnavailableData(f"no file {label(path)}: {remedy(place)}")
+    return None
 
 # %% ../nbs/01_samples.ipynb #5a3e0c04
 def symbols_in(text: str) -> list[str]:
@@ -89,7 +117,11 @@ def symbols_there(folder: Folder = "") -> dict[str, str]:  # symbol -> file name
         symbol = symbol_of(path)
         if other := files.get(symbol):
             raise InvalidData(f"{other} and {label(path)} are both of {symbol}: keep one of them")
+        check_file(path)
         files[symbol] = path.name
+    listed = (place / name for name in sums_of(place) or () if are_bars(Path(name)))
+    for lost in (path for path in listed if path.name not in files.values()):
+        raise UnavailableData(f"no file {label(lost)}, which {SUMS} lists: {remedy(place)}")
     if not files:
         raise UnavailableData(
             f"no SYMBOL.csv in {folder or place.name}: a folder of bars has one a symbol"
@@ -107,25 +139,6 @@ def files_of(
         place = data_folder(folder).name
         raise UnavailableData(f"no {', '.join(unknown)} in {place}: there are {', '.join(files)}")
     return {symbol: files[symbol] for symbol in symbols}
-
-# %% ../nbs/01_samples.ipynb #4bf21243
-def remedy(place: Path) -> str:
-    "What to do about a file of a folder that is not what it was."
-    if is_samples(place):
-        return "restore it with `python data/rebuild.py`"
-    return f"restore it or, if it is right, write `sha256sum *.csv > {SUMS}` in {place.name}"
-
-
-def sums_of(place: Path) -> dict[str, str] | None:  # file name -> SHA-256; None: none are kept
-    "What the files of a folder should be. *Raises* `UnavailableData` for samples without."
-    path = place / SUMS
-    if path.is_file():
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-        pairs = (line.split(maxsplit=1) for line in lines if len(line.split()) > 1)
-        return {name.lstrip("*").removeprefix("./"): value.lower() for value, name in pairs}
-    if is_samples(place):
-        raise UnavailableData(f"no file {label(path)}: {remedy(place)}")
-    return None
 
 # %% ../nbs/01_samples.ipynb #4bf21244
 def checked(
@@ -147,8 +160,13 @@ def checked(
 
 # %% ../nbs/01_samples.ipynb #5a3e0c15
 def has_splits(place: Path) -> bool:
-    "Whether a folder has `splits.csv`, or a checksum that says it should."
-    return (place / SPLITS).is_file() or SPLITS in (sums_of(place) or {})
+    "Whether a folder has `splits.csv`, or a checksum that says it should. *Raises* `InvalidData`."
+    found = [path for path in place.iterdir() if path.name.lower() == SPLITS]
+    for path in found:
+        check_file(path)
+        if path.name != SPLITS:
+            raise InvalidData(f"{label(path)} must be called {SPLITS}: rename it")
+    return bool(found) or SPLITS in (sums_of(place) or {})
 
 
 def checksums(
@@ -200,8 +218,9 @@ def read(name: str, folder: Folder = "") -> pd.DataFrame:  # by line, under the 
         if table.empty:
             raise ValueError("no row")
     except ValueError as error:
+        why = " ".join(str(error).split())
         raise InvalidData(
-            f"{label(path)} is no table ({error}): it needs a header and rows, parted by commas"
+            f"{label(path)} is no table ({why}): it needs a header and rows, parted by commas, in UTF-8"
         ) from None
     return table.rename_axis(label(path))
 
@@ -211,7 +230,7 @@ ZONED = r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d.*(?:Z|[+-]\d\d:?\d\d)"
 
 def check_columns(table: pd.DataFrame, needed: Sequence[str], instead: str = "") -> None:
     "*Raises* `InvalidData` for a column that is not there."
-    there = [*map(str, table)]
+    there = [name if name.isprintable() else repr(name) for name in map(str, table)]
     if missing := [name for name in needed if name not in there]:
         raise InvalidData(
             f"{table.index.name} has no column {', '.join(missing)}, only {', '.join(there)}: "

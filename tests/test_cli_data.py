@@ -7,6 +7,7 @@ import pytest
 from argo_alpine.backtest import backtest
 from argo_alpine.bars import from_daily, join, to_frame
 from argo_alpine.bootstrap import luck
+from argo_alpine.domain import InvalidPolicy, Unavailable
 from argo_alpine.metrics import as_json, summary
 from argo_alpine.samples import checksums, samples_folder
 from argo_alpine.trials import Ledger
@@ -256,3 +257,49 @@ def test_defaults_are_those_of_the_samples_and_of_no_other_folder(prices):
     found = reports.meant(known, {"data": str(prices), "knobs": "indicators.sma=60"})
     assert (found["symbols"], found["first"]) == ("AAA,BBB", str(DAYS[60]))
     assert "last" not in found
+
+
+def test_an_empty_name_is_not_taken_for_the_samples(run):
+    code, _, err = run("backtest", "--data=")
+    assert code == 2 and "leave it out for the samples" in err
+
+
+def test_a_run_without_a_trade_says_what_kept_it_from_one(run, prices):
+    code, out, _ = run("backtest", "--data", "prices", "--threshold", "100")
+    assert code == 0
+    assert "No trade. Most often, and when: " in " ".join(out.split())
+
+
+@pytest.mark.parametrize("name", ["~", "report.ipynb", "-x", ".x", "a<b>"])
+def test_a_folder_whose_name_could_be_taken_for_another_thing_is_no_reports(tmp_path, prices, name):
+    odd = prices.rename(tmp_path / name)
+    with pytest.raises(InvalidPolicy, match="rename it"):
+        reports.beside({"data": str(odd)}, tmp_path)
+
+
+def test_a_report_runs_no_code_of_its_folder(tmp_path, prices):
+    folder = prices.rename(tmp_path / "pandas")
+    (folder / "__init__.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+    asked = {"data": str(folder), "symbols": "AAA"}
+    reports.render("backtest", asked, tmp_path / "out")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_files_that_change_under_a_report_are_noticed():
+    reports.check_unchanged("backtest", {"A.csv": "1"}, {"A.csv": "1"})
+    with pytest.raises(Unavailable, match=r"A\.csv, B\.csv changed while it ran"):
+        reports.check_unchanged("backtest", {"A.csv": "1"}, {"A.csv": "2", "B.csv": "1"})
+
+
+def test_files_that_change_while_a_report_runs_leave_no_report(tmp_path, prices, monkeypatch):
+    attempt = reports.attempt
+
+    def meanwhile(*words):
+        notebook = attempt(*words)
+        (prices / "AAA.csv").write_text((prices / "BBB.csv").read_text())
+        return notebook
+
+    monkeypatch.setattr(reports, "attempt", meanwhile)
+    with pytest.raises(Unavailable, match=r"AAA\.csv changed while it ran"):
+        reports.render("backtest", {"data": str(prices), "symbols": "AAA"}, tmp_path / "out")
+    assert not (tmp_path / "out").exists()

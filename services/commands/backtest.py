@@ -118,6 +118,12 @@ def said_run(run: "Backtest", prices: "Asked") -> None:
     say({**about, **prices.origin, **said, "stranded": rows_of(run.stranded)})
 
 
+def most_often(run: "Backtest") -> str:
+    """The three reasons that were given most."""
+    rows = run.reasons.nlargest(3, "count").itertuples(index=False)
+    return ", ".join(f"{reason} at the {moment} {count:,} times" for moment, reason, count in rows)
+
+
 def show_run(run: "Backtest") -> None:
     """A run for people."""
     from argo_alpine.bootstrap import luck
@@ -130,6 +136,8 @@ def show_run(run: "Backtest") -> None:
     known = {name for name, _ in extra}
     numbers = [line for line in found if line[0] not in known]
     show(", ".join(run.bars.symbols), ("", ""), [*numbers, *paid, *extra])
+    if not len(run.trades):
+        print(f"No trade. Most often, and when: {most_often(run)}.")
     if run.bars.basis == "raw":
         print(RAW)
     if outlived := stranded_in_words(run):

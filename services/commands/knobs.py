@@ -89,6 +89,8 @@ def asked(
     """The bars that are asked for: defaults are of the samples, and of no other folder."""
     from services.common import folders
 
+    if not data and not is_unsaid(context, "data"):
+        raise typer.BadParameter("--data names a folder: leave it out for the samples")
     if not folders.is_own(data):
         return folders.asked(data, listed(symbols), first, last, periods, basis)
     names = None if is_unsaid(context, "symbols") else listed(symbols)

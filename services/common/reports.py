@@ -4,6 +4,7 @@ import ast
 import json
 import math
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -34,6 +35,7 @@ REPORTS = ROOT / "data" / "reports"
 FILES = ("report.ipynb", "report.html", "metrics.json", "manifest.json")
 PDF = "report.pdf"
 TYPES: dict[str, type[Setting]] = {"str": str, "float": float, "int": int, "bool": bool}
+PLAIN = re.compile(r"[A-Za-z0-9][\w. -]*")
 UNSAID = ("symbols", "first", "last")  # all there is in a folder of one's own
 LIBRARIES = ("argo-alpine", "exchange-calendars", "numba", "numpy", "pandas", "papermill", "plotly")
 
@@ -147,7 +149,8 @@ def meant(known: Mapping[str, Parameter], given: Mapping[str, Setting]) -> dict[
     if not unsaid or not folders.is_own(data):
         return dict(given)
     symbols = symbols_in(str(given["symbols"])) if "symbols" in given else None
-    first, last = (date_of(day_number(str(given[k]))) if k in given else None for k in UNSAID[1:])
+    named = given.get("first"), given.get("last") or given.get("day")
+    first, last = (date_of(day_number(str(day))) if day else None for day in named)
     turned = with_fields(Candidate(), asked_for(str(given.get("knobs", "")))).policy.indicators
     found = folders.asked(data, symbols, first, last, turned)
     everything = (",".join(found.bars.symbols), str(found.first), str(found.last))
@@ -162,6 +165,11 @@ def beside(given: Mapping[str, Setting], work: Path) -> tuple[dict[str, Setting]
     if not given.get("data"):
         return dict(given), None
     folder = data_folder(str(given["data"]))
+    if not PLAIN.fullmatch(folder.name) or folder.name in FILES:
+        raise InvalidPolicy(
+            "a report shows the name of its folder, so it must be of letters, digits, blanks and "
+            f"_ . - only, and begin with a letter or digit, was {folder.name!r}: rename it"
+        )
     link = work / folder.name
     link.symlink_to(folder)
     return dict(given) | {"data": folder.name}, link
@@ -188,11 +196,13 @@ def execute(path: Path, parameters: Mapping[str, Setting], folder: Path, tick: T
     spec = KernelSpec(
         argv=[
             sys.executable,
+            "-P",  # beside it lies a folder of bars, which must not be taken for code
             "-m",
             "ipykernel_launcher",
             "-f",
             "{connection_file}",
             "--log-level=50",
+            "--InteractiveShellApp.ignore_cwd=True",
         ],
         env={"PLOTLY_RENDERER": "plotly_mimetype"},
         metadata={"supported_encryption": "curve"},
@@ -333,6 +343,12 @@ def data_of(
     return checksums(symbols, folder) if symbols else {}
 
 
+def check_unchanged(name: str, before: Mapping[str, str], after: Mapping[str, str]) -> None:
+    """*Raises* `Unavailable` when the files of a report were written to while it ran."""
+    if moved := sorted(k for k in {**before, **after} if before.get(k) != after.get(k)):
+        raise Unavailable(f"report {name}: {', '.join(moved)} changed while it ran: run it again")
+
+
 def manifest_of(
     name: str,
     path: Path,
@@ -416,13 +432,15 @@ def render(
         work = Path(scratch) / "report"
         work.mkdir()
         values, link = beside(asked, work)
+        defaults = {key: parameter.default for key, parameter in known.items()}
+        folder = str(asked.get("data", ""))
+        before = data_of({}, defaults | values, folder) if link else {}
         notebook = attempt(name, path, values, work, out, tick)
         if link is not None:
             link.unlink()
+            check_unchanged(name, before, data_of({}, defaults | values, folder))
         forget_the_place(work / FILES[0])
         metrics = metrics_of(name, notebook)
-        defaults = {key: parameter.default for key, parameter in known.items()}
-        folder = str(asked.get("data", ""))
         manifest = manifest_of(name, path, defaults | values, metrics, folder)
         (work / "metrics.json").write_text(text(name, metrics))
         (work / "report.html").write_text(page(notebook, origin(manifest)), encoding="utf-8")

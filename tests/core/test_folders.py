@@ -176,8 +176,72 @@ def test_samples_without_checksums_are_no_samples(tmp_path, monkeypatch):
         load(["FB"])
 
 
+def split_at(folder, ratio):
+    """The first symbol's prices as they were paid, and the day from which on in new shares."""
+    frame = by_day("A")
+    frame.loc[frame.index[40:], list(COLUMNS[:4])] /= ratio
+    frame.to_csv(folder / "A.csv", index_label="date")
+    return date.fromisoformat(str(frame.index[40]))
+
+
+@pytest.mark.parametrize("wrong", ["adjusted already", "a day early", "the ratio upside down"])
+def test_a_split_that_the_prices_did_not_make_is_refused(folder, wrong):
+    day, ratio = split_at(folder, 1.0 if wrong == "adjusted already" else 2.0), 2.0
+    if wrong == "a day early":
+        day = date.fromisoformat(str(by_day("A").index[39]))
+    if wrong == "the ratio upside down":
+        ratio = 0.5
+    (folder / "splits.csv").write_text(f"symbol,date,ratio\nA,{day},{ratio}\n")
+    for basis in ("splits", "raw"):
+        with pytest.raises(InvalidData, match=rf"prices/splits\.csv: A was split .* on {day}"):
+            load(["A"], basis=basis, folder=folder)
+    assert load(["B"], folder=folder).symbols == ("B",)
+
+
+@pytest.mark.parametrize("name", ["SPLITS.CSV", "Splits.csv"])
+def test_splits_by_another_name_are_not_passed_over(folder, name):
+    (folder / name).write_text("symbol,date,ratio\nA,2024-03-01,2\n")
+    with pytest.raises(InvalidData, match=r"must be called splits\.csv: rename it"):
+        load(["A"], folder=folder)
+
+
+@pytest.mark.parametrize("name", ["C.csv", "splits.csv", "SHA256SUMS"])
+@pytest.mark.parametrize("what", ["folder", "link to nothing"])
+def test_what_is_no_file_is_not_passed_over(folder, name, what):
+    if what == "folder":
+        (folder / name).mkdir()
+    else:
+        (folder / name).symlink_to(folder / "gone")
+    with pytest.raises(InvalidData, match=rf"prices/{name} is no file"):
+        load(["A"], folder=folder)
+
+
+def test_a_file_that_checksums_list_and_that_is_gone_is_missed(folder):
+    vouched(folder, "A.csv", "B.csv")
+    (folder / "B.csv").unlink()
+    with pytest.raises(UnavailableData, match=r"no file prices/B\.csv, which SHA256SUMS lists"):
+        symbols_there(folder)
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Asia/Tokyo", "Europe/Paris", "America/New_York"])
+def test_days_at_the_midnights_of_a_zone_are_no_closes(tmp_path, zone):
+    days = pd.bdate_range("2024-03-04", periods=10, tz=zone)
+    frame = pd.DataFrame({name: np.full(10, 5.0) for name in COLUMNS}, days)
+    frame.to_csv(tmp_path / "A.csv", index_label="at")
+    with pytest.raises(InvalidData, match="is a day and no close"):
+        load(["A"], folder=tmp_path)
+    always = frame.set_axis(pd.date_range("2024-03-04", periods=10, tz=zone))
+    always.to_csv(tmp_path / "A.csv", index_label="at")  # a market that never closes
+    assert len(load(["A"], folder=tmp_path)) == 10
+
+
+def test_a_home_that_nobody_has_is_no_folder():
+    with pytest.raises(UnavailableData, match="no folder ~nobody-of-that-name/prices"):
+        data_folder("~nobody-of-that-name/prices")
+
+
 def test_splits_are_read_from_the_folder_and_its_prices_adjusted(folder):
-    day = date.fromisoformat(str(by_day("A").index[40]))
+    day = split_at(folder, 2.0)
     (folder / "splits.csv").write_text(f"Symbol,Date,Ratio\na,{day},2\nNA,{day},3\n")
     assert splits_of(["A", "B"], folder) == (Action("A", day, 2.0),)
     raw, adjusted = (load(["A", "B"], basis=b, folder=folder) for b in ("raw", "splits"))
