@@ -351,6 +351,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                      'argo_alpine.loading.check_splits': ('loading.html#check_splits', 'argo_alpine/loading.py'),
                                      'argo_alpine.loading.first_day': ('loading.html#first_day', 'argo_alpine/loading.py'),
                                      'argo_alpine.loading.load': ('loading.html#load', 'argo_alpine/loading.py'),
+                                     'argo_alpine.loading.opens_split': ('loading.html#opens_split', 'argo_alpine/loading.py'),
                                      'argo_alpine.loading.splits_of': ('loading.html#splits_of', 'argo_alpine/loading.py'),
                                      'argo_alpine.loading.warm_rows': ('loading.html#warm_rows', 'argo_alpine/loading.py')},
             'argo_alpine.loop': { 'argo_alpine.loop.act_on_all': ('loop.html#act_on_all', 'argo_alpine/loop.py'),

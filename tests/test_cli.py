@@ -28,19 +28,6 @@ YEAR = ("--symbols", "AAPL", "--from", "2011-01-03", "--to", "2011-12-30")
 HEAVY = {"numpy", "pandas", "numba", "plotly", "papermill", "rich.table", "jupyter_client"}
 
 
-@pytest.fixture
-def run(capsys):
-    """Run a command in this process: exit code, stdout, stderr."""
-
-    def invoke(*words):
-        with pytest.raises(SystemExit) as left:
-            cli.main(words)
-        said = capsys.readouterr()
-        return left.value.code or 0, said.out, said.err
-
-    return invoke
-
-
 def loaded(code):
     """What a fresh interpreter has imported after some code."""
     script = f"import sys\n{code}\nprint(*sys.modules)"

@@ -28,17 +28,10 @@ ASKED = [
 
 
 @pytest.fixture
-def run(capsys, tmp_path, monkeypatch):
-    """Run a command in an empty folder of this process: exit code, stdout, stderr."""
+def run(run, monkeypatch, tmp_path):
+    """Run a command in an empty folder: exit code, stdout, stderr."""
     monkeypatch.chdir(tmp_path)
-
-    def invoke(*words):
-        with pytest.raises(SystemExit) as left:
-            cli.main([str(word) for word in words])
-        said = capsys.readouterr()
-        return left.value.code or 0, said.out, said.err
-
-    return invoke
+    return run
 
 
 @pytest.fixture

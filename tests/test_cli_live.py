@@ -10,7 +10,6 @@ from types import ModuleType
 
 import pytest
 
-from services import cli
 from services.commands import record, screen
 from services.commands.live import ballots
 from tests.argo_stage import staged
@@ -22,19 +21,11 @@ ZONED = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d \w+")
 
 
 @pytest.fixture
-def run(capsys, monkeypatch, tmp_path):
-    """Run a command in this process and an empty folder: exit code, stdout, stderr."""
+def run(run, monkeypatch, tmp_path):
+    """Run a command in an empty folder, on a wide screen: exit code, stdout, stderr."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "220")
-
-    def invoke(*words):
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as left:
-            cli.main([str(word) for word in words])
-        said = capsys.readouterr()
-        return left.value.code or 0, said.out, said.err
-
-    return invoke
+    return run
 
 
 @pytest.fixture(scope="module")

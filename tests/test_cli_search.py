@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from argo_alpine.trials import TRIALS, Ledger
-from services import cli
 from services.commands import search
 
 SHORT = ("--symbols", "AAPL,MSFT", "--from", "2009-01-02", "--to", "2010-12-31")
@@ -15,19 +14,6 @@ WALK = ("walk-forward", *SHORT, "--train", "200", "--test", "100", "--min-trades
 HALVES = ("walk-forward", *SHORT, "--train", "200", "--test", "152", "--min-trades", "5")
 SWEEP = ("sweep", *SHORT, "--min-trades", "5")
 GRID = ("--grid", "sizing.stop_pct=2,4", "--grid", "consensus.threshold=66:72:3")
-
-
-@pytest.fixture
-def run(capsys):
-    """Run a command in this process: exit code, stdout, stderr."""
-
-    def invoke(*words):
-        with pytest.raises(SystemExit) as left:
-            cli.main([str(word) for word in words])
-        said = capsys.readouterr()
-        return left.value.code or 0, said.out, said.err
-
-    return invoke
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ import structlog
 from argo_alpine.domain import Bar, Reading
 from argo_alpine.indicators import IndicatorPolicy, fold, fresh, rescale
 from argo_alpine.knobs import numbers
+from argo_alpine.loading import opens_split
 from argo_alpine.sessions import hours, instant, microseconds
 from argo_alpine.votes import NEEDS
 
@@ -82,12 +83,6 @@ def is_restated(before: float, now: float, ratio: float) -> bool:
     return math.isclose(before / ratio, now, rel_tol=2e-3, abs_tol=cents)
 
 
-def confirms(bar: Bar, last: Bar, ratio: float) -> bool:
-    """Whether a bar opens nearer to the close before it in new shares than in old ones."""
-    moved = math.log(bar.open / last.close)
-    return abs(moved + math.log(ratio)) < abs(moved)
-
-
 class Tape:
     """Indicators of every symbol as of its last bar."""
 
@@ -136,7 +131,9 @@ class Tape:
         """Go on to the next bar of a symbol."""
         i, last = self.index[bar.symbol], self.last.get(bar.symbol)
         split = self.splits.get((bar.symbol, last.at)) if last else None
-        if split and last and confirms(bar, last, split.ratio):  # vendors take things back
+        if (
+            split and last and opens_split(last.close, bar.open, split.ratio)
+        ):  # or it was taken back
             rescale(self.states[i], self.rings[i], split.ratio)
         ends = (bar.high, bar.low, bar.close, bar.volume)
         fold(self.states[i], self.rings[i], *ends, self.periods)

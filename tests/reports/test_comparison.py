@@ -6,7 +6,6 @@ import re
 import pytest
 
 from argo_alpine.domain import InvalidData, UnavailableData
-from services import cli
 from services.common import comparison, reports
 from tests.reports.test_reports import OUTSIDE, a_template
 
@@ -40,17 +39,6 @@ def a_report(folder, name, **changes):
 def folder(tmp_path, monkeypatch):
     monkeypatch.setattr(reports, "REPORTS", tmp_path)
     return tmp_path
-
-
-@pytest.fixture
-def run(capsys):
-    def invoke(*words):
-        with pytest.raises(SystemExit) as left:
-            cli.main(words)
-        said = capsys.readouterr()
-        return left.value.code or 0, said.out, said.err
-
-    return invoke
 
 
 @pytest.mark.parametrize(
