@@ -588,6 +588,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                      'argo_alpine.results.decisions_frame': ('results.html#decisions_frame', 'argo_alpine/results.py'),
                                      'argo_alpine.results.done': ('results.html#done', 'argo_alpine/results.py'),
                                      'argo_alpine.results.fills_frame': ('results.html#fills_frame', 'argo_alpine/results.py'),
+                                     'argo_alpine.results.frame': ('results.html#frame', 'argo_alpine/results.py'),
                                      'argo_alpine.results.halts_in_words': ('results.html#halts_in_words', 'argo_alpine/results.py'),
                                      'argo_alpine.results.halts_of': ('results.html#halts_of', 'argo_alpine/results.py'),
                                      'argo_alpine.results.holdings_frame': ('results.html#holdings_frame', 'argo_alpine/results.py'),

@@ -12,10 +12,9 @@ import html
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import date
-from typing import Any, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 
 import numpy as np
-import pandas as pd
 
 from argo_alpine.domain import (
     FLAWS,
@@ -41,6 +40,9 @@ from argo_alpine.sessions import (
     instant,
     openings,
 )
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # %% ../nbs/02_bars.ipynb #fdfd3f67
 @compiled
@@ -189,8 +191,10 @@ class Bars(Value):
         return len(self.at)
 
     @property
-    def times(self) -> pd.DatetimeIndex:
+    def times(self) -> "pd.DatetimeIndex":
         "The closes as pandas has them, UTC."
+        import pandas as pd
+
         return pd.DatetimeIndex(self.at.astype("datetime64[us]"), tz="UTC", name="at")
 
     @property
@@ -223,7 +227,7 @@ class Bars(Value):
         return table(self)
 
 # %% ../nbs/02_bars.ipynb #d04f6435
-def are_dates(index: pd.DatetimeIndex) -> bool:
+def are_dates(index: "pd.DatetimeIndex") -> bool:
     "Whether times are dates of sessions: closes at midnight would fall on Saturdays as well."
     zones = ("UTC", NEW_YORK)
     at_midnight = any((index.tz_convert(z) == index.tz_convert(z).normalize()).all() for z in zones)
@@ -232,11 +236,13 @@ def are_dates(index: pd.DatetimeIndex) -> bool:
 
 # %% ../nbs/02_bars.ipynb #7d311c86
 def from_frame(
-    frame: pd.DataFrame,  # by close, aware; open high low close volume
+    frame: "pd.DataFrame",  # by close, aware; open high low close volume
     symbol: str,
     basis: str,  # raw, splits or total
 ) -> Bars:
     "Bars of one symbol. *Raises* `InvalidTime` without a zone, `InvalidBars` for bad prices."
+    import pandas as pd
+
     index = frame.index
     if not isinstance(index, pd.DatetimeIndex) or index.tz is None:
         raise InvalidTime(
@@ -269,7 +275,7 @@ def from_frame(
 
 # %% ../nbs/02_bars.ipynb #owndata01
 def from_daily(
-    frame: pd.DataFrame,  # by exchange date; open high low close volume
+    frame: "pd.DataFrame",  # by exchange date; open high low close volume
     symbol: str,
     basis: str,  # raw, splits or total
 ) -> Bars:
@@ -277,6 +283,8 @@ def from_daily(
 
     A time of day in the index is dropped, and a date that was no session is refused.
     """
+    import pandas as pd
+
     try:
         days = pd.DatetimeIndex(frame.index)
     except (TypeError, ValueError) as error:
@@ -297,8 +305,10 @@ def column(
     return bars.symbols.index(symbol)
 
 
-def to_frame(bars: Bars, symbol: str) -> pd.DataFrame:
+def to_frame(bars: Bars, symbol: str) -> "pd.DataFrame":
     "The bars of one symbol that are there, by close."
+    import pandas as pd
+
     s = column(bars, symbol)
     frame = pd.DataFrame({name: getattr(bars, name)[:, s] for name in COLUMNS}, bars.times)
     return frame[~np.isnan(bars.close[:, s])]

@@ -9,10 +9,9 @@ __all__ = ['NONE', 'UNMOVED', 'Met', 'by_label', 'directions', 'is_crossed', 'ch
 # %% ../nbs/30_inputs.ipynb #eb65e5e2
 from collections.abc import Sequence
 from datetime import date
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from .bars import Bars, each
@@ -22,12 +21,17 @@ from .loading import Action
 from .quiet import ranges_of
 from .sessions import day_number, openings
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 # %% ../nbs/30_inputs.ipynb #a97f4e92
 NONE = np.zeros((0, 0))
 
 
 def by_label(name: str, array: Any, bars: Bars) -> Any:
     "A frame's values in the order of the bars' symbols. *Raises* `InvalidPolicy` for other labels."
+    import pandas as pd
+
     if not isinstance(array, pd.DataFrame):
         return array
     if sorted(map(str, array.columns)) != sorted(bars.symbols):

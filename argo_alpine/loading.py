@@ -12,10 +12,9 @@ from calendar import SATURDAY
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
-import pandas as pd
 
 from .bars import COLUMNS, Bars, between, from_daily, from_frame, join
 from .domain import Ints, InvalidBars, InvalidData, InvalidTime, UnavailableData, Value
@@ -34,6 +33,9 @@ from argo_alpine.samples import (
     read,
 )
 from .sessions import date_of, day_number
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # %% ../nbs/03_loading.ipynb #87d174c1
 Splits: TypeAlias = Mapping[
@@ -79,7 +81,7 @@ class Action(Value):
 MIDNIGHT = r"[T ]00:00(?::00(?:\.0*)?)?(?:Z|[+-]\d\d:?\d\d)$"
 
 
-def check_order(times: pd.DatetimeIndex, table: pd.DataFrame, column: str) -> None:
+def check_order(times: "pd.DatetimeIndex", table: "pd.DataFrame", column: str) -> None:
     "*Raises* `InvalidBars` for the first row that is not later than the one before it."
     late = np.flatnonzero(times[1:] <= times[:-1])
     if late.size:
@@ -90,8 +92,10 @@ def check_order(times: pd.DatetimeIndex, table: pd.DataFrame, column: str) -> No
         )
 
 
-def check_moments(table: pd.DataFrame) -> None:
+def check_moments(table: "pd.DataFrame") -> None:
     "*Raises* `InvalidData` for days that stand where instants belong, at the midnights of a zone."
+    import pandas as pd
+
     wall, last = table["at"].str, cell(table, "at", len(table) - 1)
     is_open_always = (pd.to_datetime(wall[:10]).dt.day_of_week == SATURDAY).any()
     if wall.contains(MIDNIGHT).all() and not is_open_always:
@@ -101,8 +105,10 @@ def check_moments(table: pd.DataFrame) -> None:
         )
 
 # %% ../nbs/03_loading.ipynb #2a8f3545
-def bars_in(table: pd.DataFrame, symbol: str) -> Bars:  # raw
+def bars_in(table: "pd.DataFrame", symbol: str) -> Bars:  # raw
     "The bars in a table. *Raises* `InvalidData` where it is none of bars, `InvalidBars`."
+    import pandas as pd
+
     column = "at" if "at" in table else "date"
     check_columns(table, (column, *COLUMNS), "; at in place of date where bars are no days")
     times = instants_in(table) if column == "at" else days_in(table)
@@ -132,6 +138,8 @@ def splits_of(
     folder: Folder = "",  # empty: the samples
 ) -> tuple[Action, ...]:
     "The recorded splits of some symbols; dividends are not. *Raises* `InvalidData`."
+    import pandas as pd
+
     if not has_splits(data_folder(folder)):
         return ()
     table = read(SPLITS, folder)

@@ -19,7 +19,6 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-import pandas as pd
 
 from argo_alpine.curves import (  # noqa: F401  whoever looks for a metric finds it here
     SHORTEST,
@@ -70,6 +69,8 @@ from argo_alpine.skill import (  # noqa: F401  whoever looks for a metric finds 
 )
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from argo_alpine.backtest import Backtest
 
 _all_ = [
@@ -159,11 +160,13 @@ def ahead(equity: Floats, beside: Floats, per_year: float) -> tuple[float, float
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
-def monthly(equity: Floats, at: Ints) -> pd.DataFrame:
+def monthly(equity: Floats, at: Ints) -> "pd.DataFrame":
     """Percent returns, one row a year, a column per month and `Year`; months of UTC.
 
     A month runs from the last point before it to its last point. NaN: no point but the first.
     """
+    import pandas as pd
+
     series = curve(equity)
     check_times(at, len(series))
     # a bar that ends at midnight belongs to the day that it was

@@ -19,10 +19,9 @@ from hashlib import sha256
 from html import escape
 from numbers import Integral
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
-import pandas as pd
 
 import argo_alpine
 from .bars import COLUMNS, Bars, each
@@ -49,6 +48,9 @@ from argo_alpine.walk_forward import (
     outcomes,
     scored,
 )
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # %% ../nbs/35_optimize.ipynb #ee538314
 @cache
@@ -228,7 +230,7 @@ class Sweep(Value):
     objective: Objective
     names: tuple[str, ...]  # of the fields
     candidates: tuple[Candidate, ...] = field(repr=False)
-    table: pd.DataFrame = field(repr=False)  # a row for each: fields, score, plateau, trades ...
+    table: "pd.DataFrame" = field(repr=False)  # a row for each: fields, score, plateau, trades ...
     grid: Grid | None  # None: points of a sampler
     peak: int | None  # row of the best score; None: nothing could be judged
     plateau: int | None  # row of the best neighbourhood
@@ -265,6 +267,8 @@ def swept(
     ledger: Ledger | None,
 ) -> Sweep:
     "Trials as a result."
+    import pandas as pd
+
     pairs, nan = [scored(outcome, objective) for outcome in found], math.nan
     table = pd.DataFrame(points, index=pd.RangeIndex(len(points), name="trial"))
     scores = np.array([score for score, _ in pairs], np.float64)
@@ -289,6 +293,8 @@ def sharpe_in_words(sweep: Sweep, row: Mapping[Any, Any]) -> str:  # of its tabl
 
 def sweep_page(sweep: Sweep) -> str:
     "A search for the end of a notebook cell."
+    import pandas as pd
+
     rows = {}
     for name, place in (("peak", sweep.peak), ("plateau", sweep.plateau)):
         if place is not None:

@@ -16,14 +16,16 @@ from contextlib import suppress
 from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 import argo_alpine
 from .domain import Floats, InvalidData, UnavailableData
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # %% ../nbs/01_samples.ipynb #1c540869
 SAMPLES = Path(argo_alpine.__file__).parents[1] / "data" / "samples"
@@ -184,6 +186,8 @@ TEXTS = ("date", "at", "symbol")  # columns that are read as they stand
 
 def heads_in(content: bytes) -> list[str]:
     "The names of the columns, however they are written. *Raises* `ValueError`."
+    import pandas as pd
+
     row = pd.read_csv(BytesIO(content), header=None, nrows=1, dtype=str, skip_blank_lines=False)
     heads = [head.strip().lower() for head in row.iloc[0].fillna("(no name)")]
     if len({*heads}) < len(heads):
@@ -191,8 +195,10 @@ def heads_in(content: bytes) -> list[str]:
     return heads
 
 # %% ../nbs/01_samples.ipynb #5a3e0c21
-def parsed(content: bytes) -> pd.DataFrame:  # by line of the file
+def parsed(content: bytes) -> "pd.DataFrame":  # by line of the file
     "A file as a table; empty lines are left out, and counted. *Raises* `ValueError`."
+    import pandas as pd
+
     heads = heads_in(content)
     table = pd.read_csv(
         BytesIO(content),
@@ -210,7 +216,7 @@ def parsed(content: bytes) -> pd.DataFrame:  # by line of the file
     return table.dropna(how="all")
 
 # %% ../nbs/01_samples.ipynb #5a3e0c17
-def read(name: str, folder: Folder = "") -> pd.DataFrame:  # by line, under the name of the file
+def read(name: str, folder: Folder = "") -> "pd.DataFrame":  # by line, under the name of the file
     "A file of a folder as a table, its digits read exactly. *Raises* `InvalidData`."
     path = data_folder(folder) / name
     try:
@@ -228,7 +234,7 @@ def read(name: str, folder: Folder = "") -> pd.DataFrame:  # by line, under the 
 ZONED = r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d.*(?:Z|[+-]\d\d:?\d\d)"
 
 
-def check_columns(table: pd.DataFrame, needed: Sequence[str], instead: str = "") -> None:
+def check_columns(table: "pd.DataFrame", needed: Sequence[str], instead: str = "") -> None:
     "*Raises* `InvalidData` for a column that is not there."
     there = [name if name.isprintable() else repr(name) for name in map(str, table)]
     if missing := [name for name in needed if name not in there]:
@@ -238,37 +244,45 @@ def check_columns(table: pd.DataFrame, needed: Sequence[str], instead: str = "")
         )
 
 
-def cell(table: pd.DataFrame, column: str, place: int) -> str:
+def cell(table: "pd.DataFrame", column: str, place: int) -> str:
     "A cell by its file, line and column, and what is in it."
+    import pandas as pd
+
     value = table[column].iloc[place]
     text = "" if pd.isna(value) else str(value)
     return f"{table.index.name}, line {table.index[place]}, {column}: {text!r}"
 
 
-def check_cells(wrong: NDArray[np.bool_], table: pd.DataFrame, column: str, why: str) -> None:
+def check_cells(wrong: NDArray[np.bool_], table: "pd.DataFrame", column: str, why: str) -> None:
     "*Raises* `InvalidData` for the first cell that is wrong."
     if wrong.any():
         raise InvalidData(f"{cell(table, column, int(wrong.argmax()))} {why}")
 
 # %% ../nbs/01_samples.ipynb #5a3e0c08
-def numbers_in(table: pd.DataFrame, column: str) -> Floats:  # (n_rows,)
+def numbers_in(table: "pd.DataFrame", column: str) -> Floats:  # (n_rows,)
     "A column of numbers. *Raises* `InvalidData` for a cell that is none."
+    import pandas as pd
+
     found = pd.to_numeric(table[column], errors="coerce").to_numpy(np.float64)
     why = "is no number: correct it, or leave the row out"
     check_cells(np.isnan(found), table, column, why)
     return found
 
 
-def days_in(table: pd.DataFrame) -> pd.DatetimeIndex:  # (n_rows,) naive midnights
+def days_in(table: "pd.DataFrame") -> "pd.DatetimeIndex":  # (n_rows,) naive midnights
     "The column `date`. *Raises* `InvalidData` for a cell that is no day."
+    import pandas as pd
+
     found = pd.to_datetime(table["date"], format="%Y-%m-%d", errors="coerce")
     why = "is no day: write it as 2024-03-01; instants go into a column `at`"
     check_cells(found.isna().to_numpy(), table, "date", why)
     return pd.DatetimeIndex(found)
 
 # %% ../nbs/01_samples.ipynb #5a3e0c19
-def instants_in(table: pd.DataFrame) -> pd.DatetimeIndex:  # (n_rows,) UTC
+def instants_in(table: "pd.DataFrame") -> "pd.DatetimeIndex":  # (n_rows,) UTC
     "The column `at`. *Raises* `InvalidData` for a cell that is no instant, or has no zone."
+    import pandas as pd
+
     found = pd.to_datetime(table["at"], format="ISO8601", utc=True, errors="coerce")
     is_zoned = table["at"].str.fullmatch(ZONED, na=False)
     why = (

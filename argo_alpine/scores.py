@@ -10,14 +10,16 @@ __all__ = ['STEPS', 'long_run', 'occasions', 'student', 'spread_of', 'by_bar', '
 # %% ../nbs/25_scores.ipynb #a2a43011
 import math
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from .domain import Floats, Ints, InvalidData, InvalidPolicy, Value, compiled, shown
 from .shares import FLOOR, Share, Z, reading, wilson_of, wilsons
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # %% ../nbs/25_scores.ipynb #4af2aa42
 @compiled
@@ -223,6 +225,8 @@ def pool_neighbours(counts: Ints) -> tuple[Ints, Ints, Ints]:  # first confidenc
 # %% ../nbs/25_scores.ipynb #f8036c34
 def framed(value: Any) -> str:
     "A value as a table, its frames below."
+    import pandas as pd
+
     pairs = [(f.name, getattr(value, f.name)) for f in fields(value)]
     frames = [
         v.to_html(float_format="{:,.4g}".format) for _, v in pairs if isinstance(v, pd.DataFrame)
@@ -246,17 +250,19 @@ class Calibration(Value):
     discrimination: float  # DSC: gained by telling signals apart
     uncertainty: float  # UNC: the score of knowing the average only
     auc: float  # probability that a hit was surer than a miss; half: no order at all
-    bins: pd.DataFrame = field(repr=False)  # from, to, confidence [%], n, hits, share, low, high
+    bins: "pd.DataFrame" = field(repr=False)  # from, to, confidence [%], n, hits, share, low, high
 
     def _repr_html_(self) -> str:
         return framed(self)
 
 # %% ../nbs/25_scores.ipynb #0c316f8f
-def bins_of(counts: Ints, width: int) -> pd.DataFrame:
+def bins_of(counts: Ints, width: int) -> "pd.DataFrame":
     """Hit rates by confidence, plain Wilson intervals; no rate for fewer than thirty signals.
 
     *Raises* `InvalidPolicy` for a width that does not divide 10,000.
     """
+    import pandas as pd
+
     if width < 1 or 10_000 % width:
         raise InvalidPolicy(f"width must divide 10000 hundredths of a percent, was {width}")
     place = np.minimum(np.arange(STEPS) // width, 10_000 // width - 1)

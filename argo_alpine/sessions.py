@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING
 from warnings import catch_warnings, filterwarnings
 
 import numpy as np
-import pandas as pd
 
 import argo_alpine
 from argo_alpine.domain import (
@@ -35,6 +34,7 @@ from argo_alpine.domain import (
 )
 
 if TYPE_CHECKING:
+    import pandas as pd
     from exchange_calendars import ExchangeCalendar
 
 # %% ../nbs/01_sessions.ipynb #19a71a6d
@@ -95,8 +95,9 @@ HOUR = 3_600_000_000  # microseconds
 
 def ahead_of_utc(at: Ints) -> Ints:  # (n,) microseconds, both
     "How far New York is ahead of UTC."
-    there = pd.DatetimeIndex(at.astype("M8[us]"), tz="UTC").tz_convert(NEW_YORK)
-    return there.tz_localize(None).as_unit("us").to_numpy().astype(np.int64) - at
+    there = (datetime.fromtimestamp(second, NEW_YORK) for second in (at // 1_000_000).tolist())
+    ahead = [clock.utcoffset() or timedelta(0) for clock in there]
+    return np.array(ahead, "m8[us]").astype(np.int64)
 
 
 @cache
@@ -159,7 +160,7 @@ def columns_of(known: "ExchangeCalendar") -> Ints:  # (4, n_sessions)
 def hours_file() -> Path:
     "Where the hours of New York are kept, by all that they follow from."
     clock = sha256(np.array(offsets()).tobytes()).hexdigest()[:8]
-    name = f"hours-{version('exchange_calendars')}-{pd.__version__}-{clock}"
+    name = f"hours-{version('exchange_calendars')}-{version('pandas')}-{clock}"
     return compiled_folder(Path(argo_alpine.__file__).parent) / name
 
 
@@ -262,8 +263,10 @@ def session_at(
 def sessions(
     first: date,
     last: date,  # included
-) -> pd.DataFrame:  # by date: open, close (UTC) and whether the close is early
+) -> "pd.DataFrame":  # by date: open, close (UTC) and whether the close is early
     "The sessions of a period. *Raises* `UnavailableData` beyond the calendar."
+    import pandas as pd
+
     if not START <= first.isoformat() <= last.isoformat() <= END:
         raise UnavailableData(f"sessions are known from {START} to {END}, asked {first} to {last}")
     edges = [day_number(first), day_number(last) + 1]

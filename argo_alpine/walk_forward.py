@@ -18,10 +18,9 @@ from datetime import date, datetime
 from html import escape
 from itertools import pairwise
 from numbers import Integral
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
-import pandas as pd
 
 from .bars import Bars, sliced
 from .domain import Floats, InvalidData, InvalidPolicy, Reading, Value
@@ -49,6 +48,9 @@ from argo_alpine.stretches import (
     stitched,
     stretch,
 )
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # %% ../nbs/34_walk_forward.ipynb #ccb4f6a1
 @dataclass(frozen=True, slots=True)
@@ -321,8 +323,10 @@ class WalkForward(Value):
         return len(self.steps) * len(self.grid)
 
     @property
-    def times(self) -> pd.DatetimeIndex:
+    def times(self) -> "pd.DatetimeIndex":
         "The closes from the first test to the last, UTC."
+        import pandas as pd
+
         return pd.DatetimeIndex(self.whole.at.astype("datetime64[us]"), tz="UTC", name="at")
 
     @property
@@ -334,11 +338,13 @@ class WalkForward(Value):
         return walk_page(self)
 
 # %% ../nbs/34_walk_forward.ipynb #c816ccc3
-def fold_table(walk: WalkForward) -> pd.DataFrame:
+def fold_table(walk: WalkForward) -> "pd.DataFrame":
     """A row for each fold: when, what was chosen, what it promised and what it kept.
 
     The ends of what was kept are known for a Sharpe ratio only, NaN otherwise.
     """
+    import pandas as pd
+
     rows, is_sharpe = [], walk.objective.name == "sharpe"
     for step in walk.steps:
         seen, held = step.outcome.summary, {name: step.chosen.get(name) for name in walk.grid.axes}
@@ -364,8 +370,10 @@ def fold_table(walk: WalkForward) -> pd.DataFrame:
     return pd.DataFrame(rows, index=pd.RangeIndex(1, len(rows) + 1, name="fold"))
 
 # %% ../nbs/34_walk_forward.ipynb #28cea6bb
-def stability(walk: WalkForward) -> pd.DataFrame:
+def stability(walk: WalkForward) -> "pd.DataFrame":
     "For each knob: how often each value was chosen, and how far it moved from fold to fold."
+    import pandas as pd
+
     rows = {}
     for name, values in walk.grid.axes.items():
         taken = [step.chosen[name] for step in walk.steps if step.chosen]

@@ -7,7 +7,6 @@ import warnings
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 FAST, SLOW = 10, 30  # bars in the two moving averages
@@ -73,6 +72,8 @@ def google() -> Prices:
 
 def averages(close: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The fast and the slow moving average, NaN until they are full."""
+    import pandas as pd  # only here: who is given prices need not pay for it
+
     prices = pd.Series(close)
     return prices.rolling(FAST).mean().to_numpy(), prices.rolling(SLOW).mean().to_numpy()
 

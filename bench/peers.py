@@ -1,18 +1,21 @@
 """The peers' side: the same crossings, each engine used the fastest way its own pages show.
 
 Every job returns `(round trips begun, value at the end)`, so that nobody can be lazy about them.
-Imports are inside the functions: a peer that is not installed costs one ratio, not the program.
+Imports are inside the functions: a peer that is not installed costs one ratio, not the program,
+and nobody's memory is measured with what only another one needs, pandas included.
 backtesting.py is AGPL: it is imported here and in tests, never by the package or a service.
 """
 
 import warnings
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from bench.markets import CASH, FAST, FEES, SLOW, STOP, TARGET, Prices, crossings
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Outcome = tuple[int, float]
 FASTS, SLOWS = range(5, 15), range(20, 120, 10)  # the sweep's 100 pairs
@@ -24,6 +27,7 @@ def run_backtesting(prices: Prices, brackets: bool) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # pandas 3 deprecates what it uses
         import backtesting
+        import pandas as pd
         from backtesting.lib import crossover
         from backtesting.test import SMA
 
@@ -50,13 +54,16 @@ def run_backtesting(prices: Prices, brackets: bool) -> Any:
         ).run()
 
 
-def clock(prices: Prices) -> pd.DatetimeIndex:
+def clock(prices: Prices) -> "pd.DatetimeIndex":
     """The closes without a zone: with one, vectorbt converts each to an object, 60 times slower."""
+    import pandas as pd
+
     return pd.DatetimeIndex(prices.at.astype("datetime64[us]"))
 
 
 def run_vectorbt(prices: Prices, brackets: bool, **how: Any) -> Any:
     """A portfolio of vectorbt. It fills at the signal's own bar, so signals move on by one."""
+    import pandas as pd
     import vectorbt as vbt
 
     index, shape = clock(prices), slice(None) if len(prices.symbols) > 1 else 0
@@ -174,6 +181,7 @@ def raptorbt_portfolio(prices: Prices) -> Outcome:
 
 def sklearn_quality(confidences: NDArray[np.int64], hits: NDArray[np.bool_]) -> Outcome:
     """Score, its decomposition, ranking and hit rates by confidence: what ours gives as well."""
+    import pandas as pd
     from sklearn.isotonic import IsotonicRegression
     from sklearn.metrics import brier_score_loss, roc_auc_score
 

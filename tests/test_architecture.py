@@ -175,8 +175,42 @@ def test_being_told_the_time_and_a_seed_is_fine():
     assert not moods(told)
 
 
-@pytest.mark.parametrize(("module", "is_light"), [("engine", True), ("bars", False)])
-def test_what_decides_loads_no_frames(module, is_light):
-    """Whoever needs a policy only should not wait for pandas; bars, which do, are the control."""
-    code = f"import sys, argo_alpine.{module}; sys.exit('pandas' in sys.modules)"
-    assert (subprocess.run([sys.executable, "-c", code], check=False).returncode == 0) == is_light
+LIGHT = {
+    "a policy": "import argo_alpine.engine",
+    "a service": "import services.argo.tape, services.alpine.app",
+    "a sweep": """
+import numpy as np
+from argo_alpine.bars import Bars
+from argo_alpine.backtest import backtest
+import argo_alpine.optimize
+from argo_alpine.stretches import Candidate, course_of
+from argo_alpine.walk_forward import outcomes
+from argo_alpine.engine import Policy
+
+at = np.arange(300) * 60_000_000 + 1_700_000_000_000_000
+ones = np.full((300, 1), 50.0)
+bars = Bars(("A",), at, ones, ones + 1, ones - 1, ones, ones, "raw")
+pages = [found.summary for found in outcomes(course_of(bars), [Candidate(Policy())] * 3, workers=2)]
+assert all(page.n == 299 for page in pages), pages
+""",
+}
+
+
+def loads_pandas(code: str) -> bool:
+    """Whether a process that ran some code has pandas."""
+    told = f"{code}\nimport sys\nprint('pandas' in sys.modules)"
+    run = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    return run.stdout == "True\n"
+
+
+@pytest.mark.parametrize("code", LIGHT.values(), ids=LIGHT)
+def test_pandas_is_for_those_who_ask_for_a_table(code):
+    """It takes 0.4 s and 90 MB, also of every worker of a cluster and of Alpine."""
+    loads_pandas("from argo_alpine.sessions import hours; hours()")  # asked of it once a version
+    assert not loads_pandas(code)
+
+
+def test_who_asks_for_a_table_loads_pandas():
+    asked = "from argo_alpine.results import frame\nassert frame({'a': [1]}).a[0] == 1"
+    assert loads_pandas(asked)
