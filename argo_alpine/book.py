@@ -113,6 +113,7 @@ BOOK = np.dtype(  # of the account; money in its currency
         ("acted", "i8"),  # splits and dividends
         ("queued", "i8"),  # orders at this open, closings among them
         ("against", "i8"),  # of the waiting, the first so many leave a position
+        ("stuck", "i8"),  # symbols that a wish would leave, had they a bar at this open
         ("net_long", "f8"),  # net value that a long has to reckon with, and a short
         ("net_short", "f8"),
     ]
@@ -184,7 +185,9 @@ class Run(NamedTuple):
     waiting: Ints  # (n_symbols,) turns of those who wait, in any order; the first `book.waiting`
     answers: Ints  # (n_symbols,) why each of them is refused, as far as they were asked
     prices: Floats  # (n_symbols,) the most one share may cost each of them
-    queue: Ints  # (n_symbols,) turns of those with an order, in order; the first `book.queued`
+    queue: (
+        Ints  # (n_symbols,) turns: the first `book.queued` of orders, in order; the last of stuck
+    )
     log: NDArray[np.void]  # (n_bars or 0, n_symbols) LOG
     fills: NDArray[np.void]  # as many as fit, FILL
     trades: NDArray[np.void]  # likewise, TRADE

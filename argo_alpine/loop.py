@@ -127,11 +127,16 @@ def set_apart(t: int, market: Market, run: Run) -> int:
     for i in range(book.against):
         turn = waiting[i]
         slot, first = run.slots[whose(turn)], market.open[t, whose(turn)]
-        if slot.quantity * side_of(turn) < 0 and first == first:
+        if slot.quantity * side_of(turn) >= 0:
+            continue
+        if first == first:
             slot.order = -slot.quantity
             line_up(turn, run)
             waiting[i], waiting[closings] = waiting[closings], turn
             closings += 1
+        else:
+            book.stuck += 1
+            run.queue[len(run.queue) - book.stuck] = turn
     book.against = closings
     return closings
 
@@ -209,7 +214,7 @@ def open_bar(t: int, now: Marks, market: Market, run: Run, rules: Rules) -> Mark
     now = mark(now, revalue(t, market.open, run)[0], day, at, run, rules)
     if book.waiting == 0:
         return now
-    book.entries = book.queued = 0
+    book.entries = book.queued = book.stuck = 0
     for left in (1, 0):
         closings = serve(t, now, market, run, rules)
         fill_orders(t, market, run, rules)

@@ -114,12 +114,14 @@ def in_group(s: int, run: Run, rules: Rules) -> int:
 
 # %% ../nbs/28_queue.ipynb #c5af3411
 @compiled
-def is_left(s: int, side: int, run: Run) -> bool:
-    "Whether a waiting wish is against what is held of a symbol on a side."
-    for i in range(run.book[0].waiting):
-        if whose(run.waiting[i]) == s and side_of(run.waiting[i]) != side:
-            return True
-    return False
+def is_left(s: int, run: Run) -> bool:
+    "Whether a wish is against what is held of a symbol, also one that cannot be served."
+    book, queue, found = run.book[0], run.queue, False
+    for i in range(book.against):
+        found |= whose(run.waiting[i]) == s
+    for i in range(len(queue) - book.stuck, len(queue)):
+        found |= whose(queue[i]) == s
+    return found
 
 
 @compiled
@@ -128,7 +130,7 @@ def leaving(side: int, run: Run, rules: Rules) -> float:
     total = 0.0
     if rules.limits.net_pct < rules.limits.gross_pct:
         for i in range(run.book[0].held):
-            if run.amounts[i] * side > 0 and is_left(int(run.held[i]), side, run):
+            if run.amounts[i] * side > 0 and is_left(int(run.held[i]), run):
                 total += abs(run.amounts[i] * run.marks[i])
     return total
 

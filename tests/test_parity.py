@@ -83,6 +83,7 @@ policies = st.builds(
         orders_per_minute=st.sampled_from([1, 10]),
         rearm_after=st.sampled_from([0, 10]),
         gross_pct=st.sampled_from([20.0, 100.0]),
+        net_pct=st.sampled_from([12.0, 100.0]),
         group_limit=st.just(1),
         groups=st.sampled_from([{}, {"A": "g", "B": "g"}]),
     ),
@@ -338,6 +339,22 @@ def test_both_loops_keep_the_net_limit_alike(seed, is_limit):
     assert differences(run, *rehearse(bars, policy, FillPolicy(), readings, 100_000.0)) == []
     loose = replace(policy, risk=replace(limits, net_pct=100.0))
     assert differences(run, *rehearse(bars, loose, FillPolicy(), readings, 100_000.0))
+
+
+@pytest.mark.parametrize("is_limit", [False, True])
+@pytest.mark.parametrize(("seed", "gross_pct"), [(37, 100.0), (49, 60.0), (57, 100.0)])
+def test_both_loops_count_a_position_that_cannot_be_left(seed, gross_pct, is_limit):
+    """Without a bar at the open its wish is refused early, but the order to close it is out."""
+    bars = a_market(seed, 120, tuple("ABCDEFGH"), 0.03, missing=0.35)
+    limits = RiskPolicy(
+        net_pct=6.0, gross_pct=gross_pct, daily_loss_pct=50.0, drawdown_pct=60.0, collar_pct=30.0
+    )
+    sizing = SizingPolicy(base_pct=12.0, is_limit=is_limit, limit_bps=40.0)
+    consensus = ConsensusPolicy(WEIGHTS, 55.0, 40.0)
+    policy = Policy(indicators=QUICK, consensus=consensus, risk=limits, sizing=sizing)
+    readings, costs = some_readings(seed, bars), FillPolicy(volume_pct=0.0002)
+    run = backtest(bars, policy, costs, readings, keep_log=True)
+    assert differences(run, *rehearse(bars, policy, costs, readings, 100_000.0)) == []
 
 
 @pytest.mark.parametrize("seed", range(4))

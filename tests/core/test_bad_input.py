@@ -362,6 +362,8 @@ OTHERS = {
     "sizes that are NaN": (given(ONES, HOLE), InvalidPolicy),
     "sizes below zero": (given(ONES, -ONES), InvalidPolicy),
     "targets that are no direction": (given(ONES / 2, ONES), InvalidPolicy),
+    "a policy in the place of its name": (lambda: Policy(IndicatorPolicy()), InvalidPolicy),
+    "limits in the place of sizes": (lambda: Policy(sizing=RiskPolicy()), InvalidPolicy),
     "half a bar, directly": (lambda: IndicatorPolicy(sma=20.5), InvalidPolicy),
     "a switch that is neither on nor off": (lambda: FillPolicy(stop_first=np.nan), InvalidPolicy),
     "a limit on no number": (lambda: RiskPolicy(drawdown_pct="5"), InvalidPolicy),
