@@ -27,7 +27,7 @@ from argo_alpine.samples import (
     data_folder,
     days_in,
     files_of,
-    has_splits,
+    has,
     instants_in,
     numbers_in,
     read,
@@ -111,7 +111,8 @@ def bars_in(table: "pd.DataFrame", symbol: str) -> Bars:  # raw
 
     column = "at" if "at" in table else "date"
     check_columns(table, (column, *COLUMNS), "; at in place of date where bars are no days")
-    times = instants_in(table) if column == "at" else days_in(table)
+    instead = "; days go into a column `date`"
+    times = instants_in(table, "at", instead) if column == "at" else days_in(table)
     check_order(times, table, column)
     if column == "at":
         check_moments(table)
@@ -140,7 +141,7 @@ def splits_of(
     "The recorded splits of some symbols; dividends are not. *Raises* `InvalidData`."
     import pandas as pd
 
-    if not has_splits(data_folder(folder)):
+    if not has(SPLITS, data_folder(folder)):
         return ()
     table = read(SPLITS, folder)
     check_columns(table, ("symbol", "date", "ratio"))

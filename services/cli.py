@@ -89,6 +89,7 @@ def entry(
       argo-alpine sources                 what each source says now
       argo-alpine logs                    what happened
       argo-alpine replay                  decide it all again, and compare
+      argo-alpine export                  what it heard, as a folder to test other policies on
 
     \b
     Exit codes: 0 well, 1 a check failed or something is missing, 2 asked wrongly.
@@ -172,6 +173,9 @@ def bars(
       at,open,high,low,close,volume       any other bars, by their closes: 2024-03-01T21:00:00Z
     Other columns are not read. Prices are as paid; splits.csv may say the splits:
       symbol,date,ratio                   first day in new shares, new ones for each old one
+    readings.csv may say what X and Sonar said, known at `at`, believed until `expires`:
+      symbol,source,at,expires,score,authors          source x_sentiment; score -1 to 1
+      symbol,source,at,expires,direction,confidence   source sonar; -1 to 1, 0 to 100 percent
     Where SHA256SUMS is there as well (sha256sum *.csv > SHA256SUMS), files must be as it says.
 
     \b
@@ -356,7 +360,7 @@ def lab(
 for command in (
     *(backtest.backtest, quality.signal_quality, search.sweep, search.walk_forward),
     *(run.sandbox, run.argo, live.health, live.account, live.positions, live.signals),
-    *(live.sources, record.replay, record.logs),
+    *(live.sources, record.replay, record.export, record.logs),
     *(up.up, alpine.alpine, alpine.user, dashboard.dashboard),
     compare.compare,
 ):

@@ -91,6 +91,7 @@ def test_a_folder_gives_what_the_frames_give(run, prices):
         "folder": "prices",
         "first": str(DAYS[50]),
         "last": str(DAYS[-1]),
+        "readings": {"x_sentiment": 0, "sonar": 0},
         "sha256": checksums(["AAA", "BBB"], prices),
     }
     assert f"AAA, BBB of prices, {DAYS[50]} to {DAYS[-1]}; bars before that warm up" in err
@@ -114,6 +115,32 @@ def test_what_is_named_is_taken_at_its_word_and_a_longer_indicator_warms_up_long
     # a day that is the samples' default is a day like any other when somebody names it
     default = json.loads(run(*words, "--from", "2005-03-01")[1])
     assert default["data"]["first"] == "2005-03-01"
+
+
+TOLD = "symbol,source,at,expires,direction,confidence\n"
+
+
+def test_what_sources_said_is_heard_by_every_command(run, prices, tmp_path):
+    days = FRAMES["AAA"].index
+    rows = (f"AAA,sonar,{d}T17:00Z,{d}T23:00Z,{1 - 2 * (i % 2)},95\n" for i, d in enumerate(days))
+    silent = json.loads(run("signal-quality", "--data", "prices", "--json")[1])
+    (prices / "readings.csv").write_text(TOLD + "".join(rows))
+    code, out, err = run("signal-quality", "--data", "prices", "--json")
+    heard = json.loads(out)
+    assert code == 0 and "readings.csv: 300 of sonar." in err
+    voted = [{s["source"]: s["voted"] for s in said["sources"]} for said in (silent, heard)]
+    assert voted[0]["sonar"] == 0 < voted[1]["sonar"] and voted[1]["x_sentiment"] == 0
+    for command in ("backtest", "sweep", "walk-forward"):
+        more = () if command == "backtest" else ("--grid", "consensus.threshold=60,70", "--ledger",
+                                                 str(tmp_path / "trials.jsonl"))  # fmt: skip
+        more += ("--train", "80", "--test", "40") if command == "walk-forward" else ()
+        code, out, err = run(command, "--data", "prices", *more, "--json")
+        assert (code, json.loads(out)["data"]["readings"]["sonar"]) == (0, 300), err
+    (prices / "readings.csv").write_text(
+        TOLD + "AAA,sonar,2024-01-02T17:00Z,2024-01-02T23:00Z,1,\n"
+    )
+    code, _, err = run("backtest", "--data", "prices")
+    assert code == 1 and "prices/readings.csv, line 2, confidence: '' is no number" in err
 
 
 def test_the_samples_by_their_folder_are_the_samples(run):

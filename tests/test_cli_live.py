@@ -16,7 +16,7 @@ from tests.argo_stage import staged
 from tests.served import serving
 
 ASKING = ("health", "account", "positions", "signals", "sources")
-COMMANDS = (*ASKING, "sandbox", "argo", "replay", "logs")
+COMMANDS = (*ASKING, "sandbox", "argo", "replay", "export", "logs")
 ZONED = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d \w+")
 
 
@@ -346,6 +346,33 @@ def test_a_missing_entry_is_named(run, book):
     last = one(book, "SELECT max(seq) FROM entries")
     tampered(book, f"DELETE FROM entries WHERE seq = {last - 1}")
     assert parted(run, book) == (last, "previous")
+
+
+def test_what_a_book_heard_is_a_folder_that_a_backtest_reads(run, book, tmp_path):
+    code, out, _ = run("export", book, "--into", "heard")
+    assert (code, out[:26]) == (0, "heard: 4 symbols, 3,910 ba")
+    code, out, err = run("backtest", "--data", "heard", "--from", "2005-03-01", "--json")
+    assert code == 0
+    assert json.loads(out)["data"]["readings"] == {"x_sentiment": 12, "sonar": 12}
+    assert "readings.csv: 12 of x_sentiment, 12 of sonar" in err
+    code, out, _ = run("export", book, "--into", "again", "--json")
+    told = json.loads(out)
+    assert (told["symbols"], told["readings"], told["left"]) == (4, 24, 0)
+    assert told["folder"] == "again"
+
+
+def test_an_export_mixes_with_nothing_and_needs_something_heard(run, book, tmp_path):
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "AAPL.csv").write_text("mine")
+    code, _, err = run("export", book, "--into", "full")
+    assert (code, err) == (1, "argo-alpine: full is not empty: name a new folder\n")
+    assert (tmp_path / "full" / "AAPL.csv").read_text() == "mine"
+    assert run("export", book)[0] == 2  # into where?
+    code, _, err = run("export", "none", "--into", "heard")
+    assert code == 1 and "no book none" in err
+    (tmp_path / "not.sqlite").write_text("words")
+    code, _, err = run("export", "not.sqlite", "--into", "heard")
+    assert code == 1 and "not.sqlite is not a book" in err
 
 
 def test_the_newest_book_is_replayed_and_a_name_is_enough(run, book, tmp_path):

@@ -84,6 +84,7 @@ def backtest(
         prices.bars,
         policy=wanted.policy,
         costs=wanted.costs,
+        readings=prices.readings,
         cash=cash,
         start=prices.first,
         actions=splits_of(prices.bars.symbols, data) if raw else (),

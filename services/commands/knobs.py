@@ -87,6 +87,7 @@ def asked(
     basis: str = "splits",
 ) -> "Asked":
     """The bars that are asked for: defaults are of the samples, and of no other folder."""
+    from argo_alpine.samples import READINGS
     from services.common import folders
 
     if not data and not is_unsaid(context, "data"):
@@ -99,7 +100,9 @@ def asked(
         for name, day in (("first", first), ("last", last))
     )
     found = folders.asked(data, names, begin, end, periods, basis)
-    tell(f"Decided: {found}; bars before that warm up the indicators.")
+    counts = [f"{n:,} of {name}" for name, n in found.spoken.items() if n]
+    said = f"{READINGS}: {', '.join(counts)}" if counts else f"X and Sonar abstain: no {READINGS}"
+    tell(f"Decided: {found}; bars before that warm up the indicators. {said}.")
     return found
 
 

@@ -78,7 +78,11 @@ def signal_quality(
     }
     wanted = base_of(settings or (), options)
     prices = asked(context, data, symbols, first, last, wanted.policy.indicators)
-    found = judge(prices.bars, wanted.policy, wanted.costs, start=prices.first, horizon=horizon)
+    found = judge(
+        *(prices.bars, wanted.policy, wanted.costs, prices.readings),
+        start=prices.first,
+        horizon=horizon,
+    )
     said_quality(found, prices) if json else show_quality(found)
 
 

@@ -12,6 +12,7 @@ from services.commands.screen import Json, local, near, printable, say, tell
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
+    from services.argo.export import Heard
     from services.argo.journal import Replay
 
 BOOKS = Path("data/recorded")
@@ -73,26 +74,32 @@ def found(book: str | None) -> Path:
     raise UnavailableData(f"no book {book}: there are {names} in {BOOKS}, or name a file")
 
 
-def replay_of(path: Path) -> "Replay":
-    """Replay a book without writing to it. *Raises* `UnavailableData` for what is no book."""
+@contextmanager
+def opened(path: Path) -> "Iterator[Session]":
+    """A book to read. *Raises* `UnavailableData` for what is no book."""
     from sqlalchemy.exc import DatabaseError
 
     from argo_alpine.domain import UnavailableData
-    from services.argo import store, tables
     from services.common.db import reader
 
     sessions = reader(path)
     try:
         with sessions() as session:
-            total = store.count(session, tables.entries)
-            with progress(total) as tick:
-                return faithful(session, tick)
+            yield session
     except DatabaseError as error:
         raise UnavailableData(
             f"{path} is not a book, or damaged ({error.orig}): name another, or restore a backup"
         ) from error
     finally:
         sessions.kw["bind"].dispose()
+
+
+def replay_of(path: Path) -> "Replay":
+    """Replay a book without writing to it. *Raises* `UnavailableData` for what is no book."""
+    from services.argo import store, tables
+
+    with opened(path) as session, progress(store.count(session, tables.entries)) as tick:
+        return faithful(session, tick)
 
 
 def faithful(session: "Session", tick: Callable[[int], None]) -> "Replay":
@@ -125,6 +132,68 @@ def progress(total: int) -> Iterator[Callable[[int], None]]:
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("Replaying", total=total)
         yield lambda entries: bar.update(task, completed=entries)
+
+
+def export(
+    into: Annotated[Path, typer.Option(metavar="FOLDER", help="A new or empty folder.")],
+    book: Annotated[
+        str | None, typer.Argument(help="A book's name or file; else the newest.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Write what a book has heard as a folder of bars, to try other policies on it.
+
+    Bars as they were first heard, what X and Sonar said, and splits. Only what a decision was made
+    from is in a book, so there is one reading a source, symbol and close at most.
+
+    \b
+    Examples:
+      argo-alpine export --into heard
+      argo-alpine export paper --into heard --json
+      argo-alpine backtest --data heard --set consensus.threshold=70
+    """
+    from services.argo.export import heard
+
+    path = found(book)
+    check_empty(into)
+    with opened(path) as session:
+        told = heard(session)
+    write_down(told, into)
+    counts = {
+        "symbols": len(told.bars),
+        "bars": sum(map(len, told.bars.values())),
+        "readings": len(told.readings),
+        "splits": len(told.splits),
+    }
+    if json:
+        return say({"book": str(path), "folder": str(into), **counts, "left": told.unreadable})
+    print(f"{near(into)}: " + ", ".join(f"{n:,} {name}" for name, n in counts.items()))
+    if told.unreadable:
+        tell(f"{told.unreadable:,} readings were left out: no vote can be made of them.")
+    if told.book == "sandbox":
+        tell("From the sandbox: X and Sonar are stand-ins there, and what they say is made up.")
+
+
+def check_empty(folder: Path) -> None:
+    """*Raises* `UnavailableData` where files would be mixed with others."""
+    from argo_alpine.domain import UnavailableData
+
+    is_free = not any(folder.iterdir()) if folder.is_dir() else not folder.exists()
+    if not is_free:
+        raise UnavailableData(f"{folder} is not empty: name a new folder")
+
+
+def write_down(told: "Heard", folder: Path) -> None:
+    """Write a folder of bars. *Raises* `UnavailableData` for an empty book, or no room."""
+    from argo_alpine.domain import UnavailableData
+    from services.argo.export import write
+
+    if not told.bars:
+        raise UnavailableData("this book has heard no bar yet: let Argo run past a close")
+    try:
+        write(told, folder)
+    except OSError as error:
+        raise UnavailableData(f"{folder} cannot be written: {error.strerror}") from None
 
 
 def logs(

@@ -211,6 +211,7 @@ def walk_forward(
     with watched("Trials", ledger) as tick, optimize.running(workers, cluster, book) as run:
         found = run_walk(
             *(prices.bars, cells, windows, base, aim, choosers[choose], begin, cash),
+            readings=prices.readings,
             run=run,
             tick=tick,
         )
@@ -304,7 +305,8 @@ def sweep(
     base, aim = base_of(settings or ()), Objective(objective, min_trades)
     space, cells = space_of(ranges or ()), grid_of(grid or GRID)
     prices = asked(context, data, symbols, first, last, base.policy.indicators)
-    course, book = course_of(prices.bars, prices.first, cash), opened(ledger)
+    course = course_of(prices.bars, prices.first, cash, prices.readings)
+    book = opened(ledger)
     with watched("Trials", ledger) as tick:
         if space:
             found = optimize.search(

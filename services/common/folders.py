@@ -6,8 +6,10 @@ from datetime import date
 from pathlib import Path
 
 from argo_alpine.bars import Bars
+from argo_alpine.domain import Reading
 from argo_alpine.indicators import IndicatorPolicy, warm_up
 from argo_alpine.loading import bars_of, first_day, load
+from argo_alpine.readings import SAID, readings_of
 from argo_alpine.samples import checksums, data_folder, is_samples, symbols_there
 from argo_alpine.sessions import date_of, day_number
 
@@ -16,12 +18,13 @@ MANY = 20  # symbols, that nobody reads
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """Bars, and the days on which they are decided."""
+    """Bars, the days on which they are decided, and what was said on them."""
 
     bars: Bars
     first: date
     last: date
     folder: Path
+    readings: tuple[Reading, ...]
 
     def __str__(self) -> str:
         names = self.bars.symbols
@@ -29,11 +32,17 @@ class Asked:
         return f"{which} of {self.folder.name}, {self.first} to {self.last}"
 
     @property
+    def spoken(self) -> dict[str, int]:
+        """How many readings there are of each source that has a past only where it was recorded."""
+        return {name: sum(r.source == name for r in self.readings) for name in SAID}
+
+    @property
     def origin(self) -> dict[str, object]:
         """Where the bars are from, for programs."""
         digests = checksums(self.bars.symbols, self.folder)
         days = {"first": str(self.first), "last": str(self.last)}
-        return {"data": {"folder": self.folder.name, **days, "sha256": digests}}
+        where = {"folder": self.folder.name, **days, "readings": self.spoken}
+        return {"data": {**where, "sha256": digests}}
 
 
 def begun(names: Sequence[str], last: date, data: str) -> list[str]:
@@ -61,4 +70,4 @@ def asked(
     bars = load(names, None, last, basis, data)
     begin = first_day(bars, warm_up(periods)) if first is None else first
     end = date_of(bars.days[-1]) if last is None else last
-    return Asked(bars, begin, end, data_folder(data))
+    return Asked(bars, begin, end, data_folder(data), readings_of(names, data))

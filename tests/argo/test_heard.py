@@ -1,0 +1,130 @@
+"""What a book has heard, as a folder that backtests read: the way back from live to research."""
+
+import csv
+import json
+from datetime import timedelta
+
+import numpy as np
+import pytest
+
+from argo_alpine.backtest import backtest
+from argo_alpine.domain import Reading, exchange_date
+from argo_alpine.loading import load, splits_of
+from argo_alpine.readings import readings_of
+from argo_alpine.samples import READINGS, checksums
+from argo_alpine.sessions import day_number, instant
+from services.argo import store
+from services.argo.export import heard, write
+from services.argo.tape import Split
+from tests.argo_stage import SYMBOLS, staged
+
+
+@pytest.fixture(scope="module")
+def lived(tmp_path_factory):
+    """A stage of eight days, and the folder of what was heard in them."""
+    place = tmp_path_factory.mktemp("heard")
+    with staged(place / "book.sqlite") as stage:
+        for _ in range(8):
+            stage.day()
+        yield stage, exported(stage, place / "folder")
+
+
+def exported(stage, folder):
+    """The folder that a book becomes."""
+    with stage.writer.transaction() as session:
+        write(heard(session), folder)
+    return folder
+
+
+def decided(stage):
+    """Direction and confidence of every consensus, by close and symbol."""
+    found = {}
+    with stage.writer.transaction() as session:
+        for entry in store.read_journal(session):
+            body = json.loads(entry.body)
+            for symbol, said in body.get("decision", {}).get("consensus", {}).items():
+                found[entry.at, symbol] = said["direction"], float(said["confidence"])
+    return found
+
+
+def in_a_backtest(folder, readings):
+    """The same of a backtest."""
+    names = ("SHORT", "NEUTRAL", "LONG")
+    run = backtest(load(SYMBOLS, folder=folder), readings=readings, keep_log=True)
+    return {
+        (instant(int(at)), symbol): (names[row["side"] + 1], row["confidence"] / 100)
+        for at, rows in zip(run.bars.at, run.log, strict=True)
+        for symbol, row in zip(run.bars.symbols, rows, strict=True)
+    }
+
+
+def test_a_backtest_decides_what_was_decided_live(lived):
+    stage, folder = lived
+    live, ours = decided(stage), in_a_backtest(folder, readings_of(SYMBOLS, folder))
+    assert len(live) == 8 * len(SYMBOLS)
+    assert {key: ours[key] for key in live} == live
+
+
+def test_without_what_was_said_it_would_decide_otherwise(lived):  # what the readings are for
+    stage, folder = lived
+    live, ours = decided(stage), in_a_backtest(folder, ())
+    assert {key: ours[key] for key in live} != live
+
+
+def test_prices_and_readings_come_back_as_they_were(lived):
+    stage, folder = lived
+    with stage.writer.transaction() as session:
+        told = heard(session)
+        kept = [bar for _, bar in store.read_bars(session)]
+    bars = load(SYMBOLS, folder=folder)
+    assert sum(np.count_nonzero(~np.isnan(bars.close[:, s])) for s in range(4)) == len(kept)
+    for bar in kept[::97]:
+        t, s = list(bars.at).index(day_of(bar)), bars.symbols.index(bar.symbol)
+        assert (bars.open[t, s], bars.close[t, s], bars.volume[t, s]) == (
+            bar.open, bar.close, bar.volume,
+        )  # fmt: skip
+    assert readings_of(SYMBOLS, folder) == tuple(told.readings)
+    assert READINGS in checksums(SYMBOLS, folder)
+
+
+def day_of(bar):
+    """A bar's close as arrays have it."""
+    return int(bar.at.timestamp() * 1_000_000)
+
+
+def test_a_split_is_one_for_the_backtest_too(tmp_path):
+    with staged(tmp_path / "book.sqlite", history=300) as stage:
+        stage.day()
+        with stage.writer.transaction() as session:
+            kept = [bar for _, bar in store.read_bars(session) if bar.symbol == "AAPL"]
+            at = stage.engine.clock.wall()
+            for split in (Split("AAPL", kept[-1].at, 2.0), Split("AAPL", kept[-2].at, 2.0)):
+                store.append(session, "split", split.at, at, split)
+            last = kept[-1].at + timedelta(days=1)
+            halves = (price / 2 for price in (kept[-1].open, kept[-1].high, kept[-1].low))
+            new = type(kept[-1])("AAPL", last, *halves, kept[-1].close / 2, 5.0)
+            store.keep_bars(session, 99, [new])
+        folder = exported(stage, tmp_path / "folder")
+    found = splits_of(["AAPL"], folder)  # the earlier one was taken back: its open shows none
+    assert [(a.symbol, a.day, a.ratio) for a in found] == [("AAPL", exchange_date(last), 2.0)]
+    assert day_number(found[0].day) > day_number(exchange_date(kept[-1].at))
+
+
+def test_what_no_vote_can_be_made_of_is_left_out_and_counted(lived, tmp_path):
+    stage, _ = lived
+    at = stage.closed[stage.t] - timedelta(hours=1)
+    wild = Reading(
+        "sonar", "AAPL", at, at + timedelta(hours=9), {"direction": 7.0, "confidence": 80.0}
+    )
+    twice = [
+        Reading("x_sentiment", "AAPL", at, at + timedelta(hours=h), {"score": 0.5, "authors": 9.0})
+        for h in (1, 2)
+    ]
+    with stage.writer.transaction() as session:
+        store.keep_readings(session, [wild, *twice])
+        told = heard(session)
+    assert told.unreadable == 1
+    assert [r for r in told.readings if r.at == at] == twice[1:]
+    write(told, tmp_path / "folder")
+    with (tmp_path / "folder" / READINGS).open() as file:
+        assert len([*csv.reader(file)]) == 1 + len(told.readings)
