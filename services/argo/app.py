@@ -193,6 +193,7 @@ def wired(settings: Settings, folder: Path = BOOKS, clock: Clock | None = None) 
         tuple(source.name for source in sources),
         settings.argo.patience_seconds,
         settings.argo.book,
+        is_loopback(settings.broker.base_url),
     )
     desk = Desk(broker_of(settings, writer, clock), writer, clock, rules)
     engine = Engine(plan, clock, writer, board, desk)

@@ -52,6 +52,7 @@ class Plan:
     sources: tuple[str, ...]  # switched on
     patience: float = 6.0  # seconds a new bar waits for the other sources
     book: str = "paper"
+    sandbox: bool = False  # whether the world is a stand-in
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +119,7 @@ class Engine:
         with self.writer.transaction() as session:
             body: dict[str, object] = {"book": self.plan.book, "symbols": self.plan.symbols}
             body |= {"build": build(), "policy": self.plan.policy, "portfolio": book}
+            body |= {"sandbox": self.plan.sandbox}
             self.note_head(store.append(session, "start", at, self.clock.wall(), body))
         self.book = book
         log.info("recovered", version=self.plan.policy.version, frozen=dict(self.frozen))

@@ -3,14 +3,14 @@
 import csv
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from hashlib import sha256
 from itertools import pairwise
 from pathlib import Path
 
-from sqlalchemy import literal_column, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from argo_alpine.bars import COLUMNS
@@ -27,14 +27,17 @@ VALUES = tuple(name for source in SAID for name in (*NEEDS[source], *MAY[source]
 Row = tuple[object, ...]
 
 
+BRIEF = timedelta(seconds=1)  # what was heard at one close is not heard at the next
+
+
 @dataclass(frozen=True, slots=True)
 class Heard:
     """What a book has heard, as far as a backtest can hear it again."""
 
-    book: str  # its name
+    is_sandbox: bool
     bars: dict[str, list[Bar]]  # by symbol, ascending
     splits: list[Split]  # of which the next bar shows that they came
-    readings: list[Reading]  # ascending
+    readings: list[Reading]  # ascending; dated at the close that they helped to decide
     unreadable: int  # readings that no vote could be made of
 
 
@@ -45,26 +48,45 @@ def heard(session: Session) -> Heard:
         bars[bar.symbol].append(bar)
     for some in bars.values():
         some.sort(key=lambda bar: bar.at)
-    kept = said(session)
-    sound = [reading for reading in kept if is_readable(reading)]
+    said = [*said_at_closes(session)]
+    sound = {(r.at, r.symbol, r.source): r for r in said if is_readable(r)}
     latest = {(split.symbol, split.at): split for split in store.read_splits(session)}
     came = [split for split in latest.values() if first_after(split, bars[split.symbol])]
-    return Heard(named(session), dict(bars), came, sound, len(kept) - len(sound))
+    readings, unreadable = [sound[key] for key in sorted(sound)], len(said) - len(sound)
+    return Heard(is_of_sandbox(session), dict(bars), came, readings, unreadable)
 
 
-def named(session: Session) -> str:
-    """The name that the last start gave the book; empty before the first."""
+def is_of_sandbox(session: Session) -> bool:
+    """Whether the last start was with stand-ins for the world."""
     start = store.last_entry(session, "start")
-    return str(json.loads(start.body)["book"]) if start else ""
+    return bool(start and json.loads(start.body).get("sandbox", False))
 
 
-def said(session: Session) -> list[Reading]:
-    """What X and Sonar said, in order; of two at one moment the one that was kept later."""
+def said_at_closes(session: Session) -> Iterator[Reading]:
+    """What X and Sonar said in each decision about a close, as of that close.
+
+    A decision waits for sources, so what it heard may be younger than the close; the same reading
+    may be old by the next one. A backtest decides at the close itself, and must hear the same.
+    """
+    kept = spoken(session)
+    for entry in store.read_journal(session):
+        if entry.kind != "moment":
+            continue
+        body = json.loads(entry.body)
+        closes = {
+            bar["symbol"]: datetime.fromisoformat(bar["at"]) for bar in body["moment"]["bars"]
+        }
+        for reading in (kept[name] for name in body["readings"] if name in kept):
+            close = closes.get(reading.symbol)
+            if close and reading.at <= entry.at < reading.expires:
+                yield replace(reading, at=close, expires=close + BRIEF)
+
+
+def spoken(session: Session) -> dict[str, Reading]:
+    """Readings of X and Sonar by their digests."""
     table = tables.readings
-    query = select(table.c.body).where(table.c.source.in_(SAID)).order_by(literal_column("rowid"))
-    found = (loaded(Reading, text) for text in session.execute(query).scalars())
-    latest = {(r.at, r.symbol, r.source): r for r in found}
-    return [latest[key] for key in sorted(latest)]
+    query = select(table.c.digest, table.c.body).where(table.c.source.in_(SAID))
+    return {name: loaded(Reading, text) for name, text in session.execute(query)}
 
 
 def is_readable(reading: Reading) -> bool:
@@ -73,7 +95,7 @@ def is_readable(reading: Reading) -> bool:
         checked_values(reading)
     except InvalidVote:
         return False
-    return reading.expires > reading.at
+    return True
 
 
 def first_after(split: Split, bars: Sequence[Bar]) -> Bar | None:

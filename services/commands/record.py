@@ -143,8 +143,8 @@ def export(
 ) -> None:
     """Write what a book has heard as a folder of bars, to try other policies on it.
 
-    Bars as they were first heard, what X and Sonar said, and splits. Only what a decision was made
-    from is in a book, so there is one reading a source, symbol and close at most.
+    Bars as they were first heard, splits, and what X and Sonar said in each decision about a close,
+    dated at that close and for it alone. So the policy that ran decides there what it decided.
 
     \b
     Examples:
@@ -170,7 +170,7 @@ def export(
     print(f"{near(into)}: " + ", ".join(f"{n:,} {name}" for name, n in counts.items()))
     if told.unreadable:
         tell(f"{told.unreadable:,} readings were left out: no vote can be made of them.")
-    if told.book == "sandbox":
+    if told.is_sandbox:
         tell("From the sandbox: X and Sonar are stand-ins there, and what they say is made up.")
 
 

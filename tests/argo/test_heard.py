@@ -1,8 +1,8 @@
 """What a book has heard, as a folder that backtests read: the way back from live to research."""
 
-import csv
 import json
-from datetime import timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
 
 import numpy as np
 import pytest
@@ -10,23 +10,54 @@ import pytest
 from argo_alpine.backtest import backtest
 from argo_alpine.domain import Reading, exchange_date
 from argo_alpine.loading import load, splits_of
-from argo_alpine.readings import readings_of
+from argo_alpine.readings import SAID, readings_of
 from argo_alpine.samples import READINGS, checksums
 from argo_alpine.sessions import day_number, instant
 from services.argo import store
-from services.argo.export import heard, write
+from services.argo.export import heard, spoken, write
+from services.argo.ports import Harvest
 from services.argo.tape import Split
-from tests.argo_stage import SYMBOLS, staged
+from tests.argo_stage import SYMBOLS, Stage, staged
+
+LATE = timedelta(seconds=40)  # after a close: then sources have spoken, and it is decided
+
+
+class LateStage(Stage):
+    """X speaks after each close; Sonar every other day, and not quite until the second decision."""
+
+    def close(self):
+        super().close()
+        self.at(self.closed[self.t] + LATE)
+        self.board = self.engine.board
+        for symbol in self.engine.tape.index:
+            self.say_of(symbol, self.clock.market() - timedelta(seconds=5))
+
+    def opine(self, i, symbol, at):
+        super().opine(i, symbol, at)
+        for source in ("x_sentiment", "sonar"):
+            self.board.readings.pop((source, symbol), None)
+
+    def say_of(self, symbol, at):
+        lean = 1.0 if len(symbol) == 4 else -1.0
+        mood = Reading("x_sentiment", symbol, at, at + timedelta(hours=3),
+                       {"score": 0.7 * lean, "authors": 9.0})  # fmt: skip
+        claim = {"direction": lean, "confidence": 95.0}
+        until = self.closed[self.t + 1] + LATE / 2
+        self.board.put("x_sentiment", Harvest(readings=(mood,)))
+        if self.t % 2:
+            self.board.put("sonar", Harvest(readings=(replace(
+                mood, source="sonar", values=claim, expires=until),)))  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def lived(tmp_path_factory):
     """A stage of eight days, and the folder of what was heard in them."""
     place = tmp_path_factory.mktemp("heard")
-    with staged(place / "book.sqlite") as stage:
-        for _ in range(8):
-            stage.day()
-        yield stage, exported(stage, place / "folder")
+    stage = LateStage(place / "book.sqlite")
+    for _ in range(8):
+        stage.day()
+    yield stage, exported(stage, place / "folder")
+    stage.writer.close()
 
 
 def exported(stage, folder):
@@ -37,13 +68,15 @@ def exported(stage, folder):
 
 
 def decided(stage):
-    """Direction and confidence of every consensus, by close and symbol."""
+    """Direction and confidence of every consensus, by the close it was about and by symbol."""
     found = {}
     with stage.writer.transaction() as session:
         for entry in store.read_journal(session):
             body = json.loads(entry.body)
-            for symbol, said in body.get("decision", {}).get("consensus", {}).items():
-                found[entry.at, symbol] = said["direction"], float(said["confidence"])
+            for bar in body["moment"]["bars"] if entry.kind == "moment" else ():
+                said = body["decision"]["consensus"][bar["symbol"]]
+                key = datetime.fromisoformat(bar["at"]), bar["symbol"]
+                found[key] = said["direction"], float(said["confidence"])
     return found
 
 
@@ -65,10 +98,14 @@ def test_a_backtest_decides_what_was_decided_live(lived):
     assert {key: ours[key] for key in live} == live
 
 
-def test_without_what_was_said_it_would_decide_otherwise(lived):  # what the readings are for
+def test_with_nothing_said_or_by_its_own_times_it_would_decide_otherwise(lived):
     stage, folder = lived
-    live, ours = decided(stage), in_a_backtest(folder, ())
-    assert {key: ours[key] for key in live} != live
+    live = decided(stage)
+    with stage.writer.transaction() as session:
+        by_own_times = tuple(sorted(spoken(session).values(), key=lambda r: r.at))
+    for readings in ((), by_own_times):
+        ours = in_a_backtest(folder, readings)
+        assert {key: ours[key] for key in live} != live
 
 
 def test_prices_and_readings_come_back_as_they_were(lived):
@@ -110,21 +147,27 @@ def test_a_split_is_one_for_the_backtest_too(tmp_path):
     assert day_number(found[0].day) > day_number(exchange_date(kept[-1].at))
 
 
-def test_what_no_vote_can_be_made_of_is_left_out_and_counted(lived, tmp_path):
-    stage, _ = lived
-    at = stage.closed[stage.t] - timedelta(hours=1)
-    wild = Reading(
-        "sonar", "AAPL", at, at + timedelta(hours=9), {"direction": 7.0, "confidence": 80.0}
-    )
-    twice = [
-        Reading("x_sentiment", "AAPL", at, at + timedelta(hours=h), {"score": 0.5, "authors": 9.0})
-        for h in (1, 2)
-    ]
-    with stage.writer.transaction() as session:
-        store.keep_readings(session, [wild, *twice])
-        told = heard(session)
+def test_what_no_vote_can_be_made_of_is_left_out_and_counted(tmp_path):
+    with staged(tmp_path / "book.sqlite", history=300) as stage:
+        stage.close()
+        at = stage.clock.market()
+        wild = Reading(
+            "sonar", "AAPL", at, at + timedelta(hours=9), {"direction": 7.0, "confidence": 80.0}
+        )
+        stage.board.put("sonar", Harvest(readings=(wild,)))
+        stage.engine.cycle()
+        with stage.writer.transaction() as session:
+            told = heard(session)
     assert told.unreadable == 1
-    assert [r for r in told.readings if r.at == at] == twice[1:]
-    write(told, tmp_path / "folder")
-    with (tmp_path / "folder" / READINGS).open() as file:
-        assert len([*csv.reader(file)]) == 1 + len(told.readings)
+    assert {(r.source, r.symbol) for r in told.readings} == {
+        (source, symbol) for source in SAID for symbol in SYMBOLS
+    } - {("sonar", "AAPL")}
+
+
+def test_a_book_says_whether_the_world_was_a_stand_in(tmp_path):
+    with staged(tmp_path / "book.sqlite", history=300) as stage:
+        for is_sandbox in (True, False):
+            stage.engine.plan = replace(stage.engine.plan, sandbox=is_sandbox)
+            stage.engine.recover()
+            with stage.writer.transaction() as session:
+                assert heard(session).is_sandbox is is_sandbox
