@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from argo_alpine import samples
 from argo_alpine.backtest import backtest
 from argo_alpine.bars import from_daily, join, to_frame
 from argo_alpine.bootstrap import luck
@@ -68,6 +69,29 @@ def test_bars_of_a_folder_are_listed_with_their_digests(run, prices):
         ("BBB", 300, "none"),
     ]
     assert {r["file"]: r["sha256"] for r in rows} == checksums(["AAA", "BBB"], prices)
+
+
+def test_a_folder_is_looked_through_once_however_many_files_there_are(run, prices, monkeypatch):
+    looked, there = [], samples.symbols_there
+    monkeypatch.setattr(
+        samples, "symbols_there", lambda data="": looked.append(data) or there(data)
+    )
+    for n in range(8):
+        (prices / f"S{n}.csv").write_text((prices / "AAA.csv").read_text())
+    assert "S7" in run("bars", "--data", "prices")[1]
+    assert len(looked) <= 2
+
+
+def test_prices_are_called_adjusted_only_where_a_split_was_taken_out(run, prices):
+    assert "as they are" in run("bars", "--data", "prices")[1]
+    halved = FRAMES["AAA"].copy()
+    halved.loc[halved.index[100:], ["open", "high", "low", "close"]] /= 2
+    halved.to_csv(prices / "AAA.csv", index_label="date")
+    (prices / "splits.csv").write_text(f"symbol,date,ratio\nAAA,{DAYS[100]},2\n")
+    rows = json.loads(run("bars", "--data", "prices", "--json")[1])
+    assert {row["symbol"]: row["splits"] for row in rows} == {"AAA": 1, "BBB": 0}
+    out = run("bars", "--data", "prices")[1]
+    assert "adjusted for 1 split " in out and "as they are" in out
 
 
 def test_a_file_that_is_no_file_of_bars_is_a_failed_check_and_its_neighbour_is_not(run, prices):

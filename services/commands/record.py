@@ -1,13 +1,12 @@
 """What was written down: the journal replayed, the logs read."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from services.commands.screen import Json, local, near, printable, say, tell
+from services.commands.screen import Json, local, near, printable, progress, say, tell
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -85,7 +84,7 @@ def replay_of(path: Path) -> "Replay":
     try:
         with sessions() as session:
             total = store.count(session, tables.entries)
-            with progress(total) as tick:
+            with progress("Replaying", total) as tick:
                 return faithful(session, tick)
     except DatabaseError as error:
         raise UnavailableData(
@@ -113,18 +112,6 @@ def faithful(session: "Session", tick: Callable[[int], None]) -> "Replay":
         why = f"cannot be read: {error}"[:200]
         # entries are numbered from 0, so the one at fault bears the count of those before it
         return Replay(done, 0, Divergence(done, "body", "an entry of the journal", why))
-
-
-@contextmanager
-def progress(total: int) -> Iterator[Callable[[int], None]]:
-    """A bar on stderr, for somebody who watches."""
-    from rich.console import Console
-    from rich.progress import Progress
-
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("Replaying", total=total)
-        yield lambda entries: bar.update(task, completed=entries)
 
 
 def logs(

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from argo_alpine.bars import Bars
 from argo_alpine.indicators import IndicatorPolicy, warm_up
-from argo_alpine.loading import bars_of, first_day, load
-from argo_alpine.samples import checksums, data_folder, is_samples, symbols_there
+from argo_alpine.loading import bars_in, first_day, load
+from argo_alpine.samples import checksums, data_folder, files_of, is_samples, read, symbols_there
 from argo_alpine.sessions import date_of, day_number
 
 MANY = 20  # symbols, that nobody reads
@@ -38,7 +38,8 @@ class Asked:
 
 def begun(names: Sequence[str], last: date, data: str) -> list[str]:
     """Those of some symbols that have a bar until a day."""
-    return [name for name in names if bars_of(name, data).days[0] <= day_number(last)]
+    files = files_of(names, data).items()
+    return [s for s, name in files if bars_in(read(name, data), s).days[0] <= day_number(last)]
 
 
 def is_own(data: str) -> bool:
