@@ -103,6 +103,7 @@ def inventory(
     """What is here of one symbol; its last rows if asked for. A damaged file is not sound."""
     from argo_alpine.bars import to_frame
     from argo_alpine.domain import Invalid
+    from argo_alpine.gaps import gaps
     from argo_alpine.loading import bars_from
     from argo_alpine.samples import data_folder, digest_of, sums_of
 
@@ -119,6 +120,7 @@ def inventory(
         "first": bars.times[0].isoformat(),
         "last": bars.times[-1].isoformat(),
         "splits": sum(split.symbol == symbol for split in known),
+        "gaps": gaps(bars),
         "sound": True,
         "checksum": "none" if sums_of(place) is None else "ok",
         "sha256": digest,
@@ -130,8 +132,17 @@ def adjusted(splits: int) -> str:
     return f"adjusted for {splits} split{'s' * (splits > 1)}" if splits else "as they are"
 
 
+def said_inventory(found: Sequence[Mapping[str, Any]]) -> None:
+    """What is here, for programs."""
+    from services.common.folders import plain
+
+    say([{**row, "gaps": [plain(gap) for gap in row.get("gaps", ())]} for row in found])
+
+
 def show_inventory(found: Sequence[Mapping[str, Any]]) -> None:
     """What is here, for people."""
+    from argo_alpine.gaps import gaps_in_words, largest
+
     heads = ("symbol", "bars", "first", "last", "prices", "checksum")
     show(
         "Bars, times in UTC",
@@ -150,6 +161,8 @@ def show_inventory(found: Sequence[Mapping[str, Any]]) -> None:
             for row in found
         ),
     )
+    if words := gaps_in_words(largest([gap for row in found for gap in row.get("gaps", ())])):
+        print(f"{words}.")
     names = ("open", "high", "low", "close", "volume")
     for row in found:
         if "rows" in row:
@@ -196,7 +209,7 @@ def bars(
         for symbol, name in files.items():
             found.append(inventory(symbol, name, known, count, data))
             tick(len(found))
-    say(found) if json else show_inventory(found)
+    said_inventory(found) if json else show_inventory(found)
     if damaged := [row["error"] for row in found if not row["sound"]]:
         tell("\n".join(damaged))
         raise typer.Exit(1)

@@ -94,6 +94,40 @@ def test_prices_are_called_adjusted_only_where_a_split_was_taken_out(run, prices
     assert "adjusted for 1 split " in out and "as they are" in out
 
 
+@pytest.fixture
+def torn(prices):
+    """The folder, where the second symbol lacks six weeks."""
+    FRAMES["BBB"].drop(FRAMES["BBB"].index[100:130]).to_csv(prices / "BBB.csv", index_label="date")
+    return prices
+
+
+LACKS = "sessions between its first and its last (30 in a row, "
+GAP = {"symbol": "BBB", "due": 300, "missing": 30, "longest": 30}
+GAP |= {"first": str(DAYS[100]), "last": str(DAYS[129])}
+
+
+@pytest.mark.parametrize("words", [("bars",), *ASKED], ids=lambda words: words[0])
+def test_a_symbol_that_lacks_bars_is_told_to_people_and_programs(run, torn, words):
+    said = run(*words, "--data", "prices")[1]
+    assert f"BBB has no bar on 30 of the {300 - 50 * (words[0] != 'bars')} {LACKS}" in said
+    rows = json.loads(run(*words, "--data", "prices", "--json")[1])
+    found = rows["data"]["gaps"] if words[0] != "bars" else rows[1]["gaps"]
+    assert found == [GAP | {"due": 300 if words[0] == "bars" else 250}]
+    assert "AAA has" not in said
+
+
+@pytest.mark.parametrize("words", [("bars",), *ASKED], ids=lambda words: words[0])
+def test_where_nothing_is_missing_nothing_is_said_of_it(run, prices, words):
+    assert "has no bar" not in run(*words, "--data", "prices")[1]
+
+
+@pytest.mark.parametrize("name", ["backtest", "daily", "signal_quality", "walk_forward"])
+def test_a_symbol_that_lacks_bars_is_a_caveat_of_every_report(torn, tmp_path, name):
+    asked = {"data": str(torn)} | ({"train": 100, "test": 50} if name == "walk_forward" else {})
+    page = reports.render(name, asked, tmp_path / name).page.read_text()
+    assert "<strong>Sessions without a bar.</strong> BBB has no bar on 30 of the 250 " in page
+
+
 def test_a_file_that_is_no_file_of_bars_is_a_failed_check_and_its_neighbour_is_not(run, prices):
     (prices / "AAA.csv").write_text("date,open\n2024-03-01,5\n")
     code, out, err = run("bars", "--data", prices)
@@ -115,6 +149,7 @@ def test_a_folder_gives_what_the_frames_give(run, prices):
         "folder": "prices",
         "first": str(DAYS[50]),
         "last": str(DAYS[-1]),
+        "gaps": [],
         "sha256": checksums(["AAA", "BBB"], prices),
     }
     assert f"AAA, BBB of prices, {DAYS[50]} to {DAYS[-1]}; bars before that warm up" in err

@@ -1,11 +1,12 @@
 """What is meant where symbols or days were left unsaid: in a folder of one's own, all there are."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
 
-from argo_alpine.bars import Bars
+from argo_alpine.bars import Bars, between
+from argo_alpine.gaps import Gap, gaps
 from argo_alpine.indicators import IndicatorPolicy, warm_up
 from argo_alpine.loading import bars_in, first_day, load
 from argo_alpine.samples import checksums, data_folder, files_of, is_samples, read, symbols_there
@@ -29,11 +30,22 @@ class Asked:
         return f"{which} of {self.folder.name}, {self.first} to {self.last}"
 
     @property
+    def gaps(self) -> tuple[Gap, ...]:
+        """What symbols lack of the days that are decided."""
+        return gaps(between(self.bars, self.first, None))
+
+    @property
     def origin(self) -> dict[str, object]:
         """Where the bars are from, for programs."""
         digests = checksums(self.bars.symbols, self.folder)
         days = {"first": str(self.first), "last": str(self.last)}
-        return {"data": {"folder": self.folder.name, **days, "sha256": digests}}
+        torn = [plain(gap) for gap in self.gaps]
+        return {"data": {"folder": self.folder.name, **days, "gaps": torn, "sha256": digests}}
+
+
+def plain(gap: Gap) -> dict[str, object]:
+    """A gap as JSON has it."""
+    return {**asdict(gap), "first": str(gap.first), "last": str(gap.last)}
 
 
 def begun(names: Sequence[str], last: date, data: str) -> list[str]:
