@@ -7,9 +7,9 @@ __all__ = ['NEW_YORK', 'FLAWS', 'Ints', 'Floats', 'Numbers', 'P', 'R', 'ArgoAlpi
            'InvalidTime', 'InvalidBars', 'InvalidData', 'InvalidVote', 'InvalidFill', 'InvalidPolicy',
            'InvalidSettings', 'InvalidJournal', 'UnavailableData', 'UnavailableSource', 'UnavailableBroker',
            'UnknownOutcome', 'RefusedOrder', 'utc', 'exchange_date', 'Value', 'shown', 'compiled_folder', 'compiled',
-           'compile_one', 'flaw', 'Bar', 'Quote', 'Reading', 'Direction', 'Vote', 'Consensus', 'Signal', 'Order',
-           'Fill', 'Position', 'Trade', 'Session', 'Account', 'Moment', 'Mode', 'Portfolio', 'Budget', 'Refusal',
-           'Decision', 'Entry']
+           'compile_one', 'flaw', 'parts_of', 'Bar', 'Quote', 'Reading', 'Direction', 'Vote', 'Consensus', 'Signal',
+           'Order', 'Fill', 'Position', 'Trade', 'Session', 'Account', 'Moment', 'Mode', 'Portfolio', 'Budget',
+           'Refusal', 'Decision', 'Entry']
 
 # %% ../nbs/00_domain.ipynb #644f5ff9
 import html
@@ -220,6 +220,14 @@ def flaw(open: float, high: float, low: float, close: float, volume: float) -> i
     if max(open, close) > high or min(open, close) < low:
         return 3
     return 0 if 0 <= volume < np.inf else 4
+
+# %% ../nbs/00_domain.ipynb #71c4e502
+@compiled
+def parts_of(price: float) -> float:
+    "Into how many parts a dollar is divided where a price below a dollar is rounded."
+    if not 0.0 < price < 0.01:
+        return 1e4
+    return 1e10 if price >= 1e-6 else 1e14
 
 # %% ../nbs/00_domain.ipynb #38a6c1ea
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from .costs import FillPolicy
 from .domain import Floats, Ints, UnavailableData, Value, compiled
 from .engine import WHY, Policy
 from .fills import WITHIN
+from .gaps import gaps, gaps_in_words
 from .reader import Opinions
 from .risk import REASONS, reasons_of
 from .shares import reading
@@ -312,5 +313,7 @@ def backtest_table(run: Backtest) -> str:
     }
     if words := stranded_in_words(run):
         rows["without bars"] = words
+    if words := gaps_in_words(gaps(run.bars)):
+        rows["gaps"] = words
     body = "".join(f"<tr><th>{name}</th><td>{text}</td></tr>" for name, text in rows.items())
     return f"<table><caption>Backtest</caption>{body}</table>"

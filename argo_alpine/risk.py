@@ -158,7 +158,8 @@ def watch(
 def price_reasons(seen: Numbers, limits: Numbers) -> int:
     "Reasons that lie in the distance from the price that was decided on."
     reasons = 0
-    close, price = np.rint(seen.close * 1e8), np.rint(seen.price * 1e8)  # whole, and exact
+    unit = 1e8 if seen.close >= 0.01 else 1e16
+    close, price = np.rint(seen.close * unit), np.rint(seen.price * unit)  # whole, and exact
     reasons |= 0 if 100 * abs(price - close) <= close * limits.collar_pct else COLLAR
     first = seen.price  # a limit that has to wait is filled at its own price
     if seen.side * (first - seen.limit) > 0:

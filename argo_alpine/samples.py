@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['SAMPLES', 'SPLITS', 'READINGS', 'SUMS', 'Folder', 'SYMBOL', 'TEXTS', 'ZONED', 'samples_folder', 'data_folder',
            'is_samples', 'label', 'check_file', 'symbol_of', 'are_bars', 'remedy', 'sums_of', 'symbols_in',
-           'symbols_there', 'files_of', 'checked', 'has', 'checksums', 'heads_in', 'parsed', 'read', 'check_columns',
-           'cell', 'check_cells', 'numbers_in', 'days_in', 'instants_in']
+           'symbols_there', 'files_of', 'checked', 'has', 'digest_of', 'checksums', 'heads_in', 'parsed', 'read',
+           'check_columns', 'cell', 'check_cells', 'numbers_in', 'days_in', 'instants_in']
 
 # %% ../nbs/01_samples.ipynb #17c53df5
 import os
@@ -171,6 +171,11 @@ def has(name: str, place: Path) -> bool:
     return bool(found) or name in (sums_of(place) or {})
 
 
+def digest_of(path: Path) -> str:  # SHA-256
+    "The digest of a file, verified where it can be. *Raises* as `checked` does."
+    return sha256(checked(path)).hexdigest()
+
+
 def checksums(
     symbols: Sequence[str],
     folder: Folder = "",  # empty: the samples
@@ -178,7 +183,7 @@ def checksums(
     "Digests of every file that is read for these symbols, each verified where it can be."
     place, names = data_folder(folder), [*files_of(symbols, folder).values()]
     names += [name for name in (SPLITS, READINGS) if has(name, place)]
-    return {name: sha256(checked(place / name)).hexdigest() for name in names}
+    return {name: digest_of(place / name) for name in names}
 
 # %% ../nbs/01_samples.ipynb #2a8f3543
 TEXTS = ("date", "at", "expires", "symbol", "source")  # columns that are read as they stand
@@ -226,7 +231,8 @@ def read(name: str, folder: Folder = "") -> "pd.DataFrame":  # by line, under th
     except ValueError as error:
         why = " ".join(str(error).split())
         raise InvalidData(
-            f"{label(path)} is no table ({why}): it needs a header and rows, parted by commas, in UTF-8"
+            f"{label(path)} is no table ({why}): it needs a header and rows, parted by commas, "
+            "numbers such as 1234.5, in UTF-8"
         ) from None
     return table.rename_axis(label(path))
 
@@ -240,7 +246,7 @@ def check_columns(table: "pd.DataFrame", needed: Sequence[str], instead: str = "
     if missing := [name for name in needed if name not in there]:
         raise InvalidData(
             f"{table.index.name} has no column {', '.join(missing)}, only {', '.join(there)}: "
-            f"it needs {', '.join(needed)}{instead}"
+            f"it needs {', '.join(needed)}, parted by commas{instead}"
         )
 
 
@@ -259,12 +265,16 @@ def check_cells(wrong: NDArray[np.bool_], table: "pd.DataFrame", column: str, wh
         raise InvalidData(f"{cell(table, column, int(wrong.argmax()))} {why}")
 
 # %% ../nbs/01_samples.ipynb #5a3e0c08
-def numbers_in(table: "pd.DataFrame", column: str) -> Floats:  # (n_rows,)
+def numbers_in(
+    table: "pd.DataFrame",
+    column: str,
+    instead: str = "leave the row out",
+) -> Floats:  # (n_rows,)
     "A column of numbers. *Raises* `InvalidData` for a cell that is none."
     import pandas as pd
 
     found = pd.to_numeric(table[column], errors="coerce").to_numpy(np.float64)
-    why = "is no number: correct it, or leave the row out"
+    why = f"is no number such as 1234.5: correct it, or {instead}"
     check_cells(np.isnan(found), table, column, why)
     return found
 

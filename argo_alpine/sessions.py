@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from warnings import catch_warnings, filterwarnings
 
 import numpy as np
+from numpy.typing import NDArray
 
 import argo_alpine
 from argo_alpine.domain import (
@@ -205,7 +206,7 @@ def hours(
 
 # %% ../nbs/01_sessions.ipynb #7551c567
 def closes(
-    dates: Sequence[date],  # of the exchange, in any order
+    dates: Sequence[date] | NDArray[np.datetime64],  # of the exchange, in any order
 ) -> Ints:  # (n_dates,) microseconds since 1970, UTC
     "The close of each session. *Raises* `InvalidTime` for a date without one."
     days, _, ends = hours()

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .domain import InvalidPolicy, Numbers, compiled
+from .domain import InvalidPolicy, Numbers, compiled, parts_of
 from .knobs import check_kinds, check_range
 from .records import LATER
 
@@ -49,7 +49,7 @@ class SizingPolicy:
     target_atrs: float = 0.0
     is_limit: bool = False  # entries at a limit, for the bar after the decision; else at the market
     limit_bps: float = 0.0  # of the decision close: how much better the limit is
-    tick: float = field(default=0.0, metadata=LATER)  # of stops, targets, limits; 0: US stocks
+    tick: float = field(default=0.0, metadata=LATER)  # of stops, targets, limits; 0: as US stocks
 
     def __post_init__(self) -> None:
         check_kinds("sizing", self)
@@ -116,8 +116,11 @@ def in_ticks(price: float, tick: float) -> float:
 
 @compiled
 def quotable(price: float, tick: float) -> float:
-    "A price in whole ticks; without a tick, as US stocks are quoted."
-    return in_ticks(price, tick) if tick > 0 else to_tick(price)
+    "A price in whole ticks; without a tick, as US stocks are, and finer below a cent."
+    if tick > 0:
+        return in_ticks(price, tick)
+    parts = parts_of(price)
+    return to_tick(price) if parts == 1e4 else float(np.rint(price * parts) / parts)
 
 # %% ../nbs/23_sizing.ipynb #4ad5cfbc
 @compiled

@@ -170,6 +170,8 @@ def busiest(
 # %% ../nbs/39_trade_plots.ipynb #trad001c
 def quoted(price: float) -> str:
     "A price for people."
+    if 0.0 < abs(price) < 0.01:
+        return np.format_float_positional(price, 4, fractional=False)  # a coin
     return f"{price:,.2f}" if abs(price) >= 10.0 else f"{price:.4f}"
 
 

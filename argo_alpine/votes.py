@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['SOURCES', 'NEEDS', 'RANGES', 'VotePolicy', 'conviction', 'lean', 'surety', 'massive_parts', 'massive_score',
-           'ten_thousandths', 'alpha_vantage_parts', 'alpha_vantage_score', 'mood', 'x_score', 'sonar_score',
-           'checked_values', 'opinion', 'cast', 'heard']
+           'in_parts', 'alpha_vantage_parts', 'alpha_vantage_score', 'mood', 'x_score', 'sonar_score', 'checked_values',
+           'opinion', 'cast', 'heard']
 
 # %% ../nbs/11_votes.ipynb #9c2658c8
 import math
@@ -15,7 +15,15 @@ from datetime import datetime
 
 import numpy as np
 
-from .domain import Direction, InvalidVote, Numbers, Reading, Vote, compiled
+from argo_alpine.domain import (
+    Direction,
+    InvalidVote,
+    Numbers,
+    Reading,
+    Vote,
+    compiled,
+    parts_of,
+)
 from .knobs import check_kinds, check_range, numbers
 
 # %% ../nbs/11_votes.ipynb #9e950220
@@ -78,19 +86,20 @@ def massive_score(seen: Numbers, knobs: Numbers) -> float:
 
 # %% ../nbs/11_votes.ipynb #4656dd6e
 @compiled
-def ten_thousandths(value: float) -> float:
+def in_parts(value: float, parts: float = 10_000.0) -> float:
     "A value in whole ten-thousandths, as the vendor rounds; rounding twice changes nothing."
-    return float(np.rint(value * 10_000.0))
+    return float(np.rint(value * parts))
 
 
 @compiled
 def alpha_vantage_parts(seen: Numbers, knobs: Numbers) -> tuple[float, float, float]:
     "Strength, momentum and averages, each -1 to 1."
-    close, slow = ten_thousandths(seen.close), ten_thousandths(seen.sma)
-    points = ten_thousandths(seen.rsi) - 500_000.0
+    parts = parts_of(seen.close)  # as the vendor has them, but for a coin
+    close, slow = in_parts(seen.close, parts), in_parts(seen.sma, parts)
+    points = in_parts(seen.rsi) - 500_000.0
     strength = conviction(points, 10_000.0 * knobs.rsi_points)
-    momentum = conviction(100.0 * ten_thousandths(seen.macd), knobs.macd_pct * close)
-    gap = ten_thousandths(seen.ema) - slow
+    momentum = conviction(100.0 * in_parts(seen.macd, parts), knobs.macd_pct * close)
+    gap = in_parts(seen.ema, parts) - slow
     averages = conviction(100.0 * gap, knobs.averages_pct * slow)
     return strength, momentum, averages
 

@@ -21,11 +21,12 @@ from services.commands import (
     up,
 )
 from services.commands.knobs import listed
-from services.commands.screen import Json, near, say, show, tell
+from services.commands.screen import Json, near, progress, say, show, tell
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from argo_alpine.loading import Action
     from services.common.reports import Tick
 
 app = typer.Typer(
@@ -97,38 +98,53 @@ def entry(
     """
 
 
-def inventory(symbol: str, name: str, count: int, data: str) -> dict[str, Any]:
+def inventory(
+    symbol: str, name: str, known: "Sequence[Action]", count: int, data: str
+) -> dict[str, Any]:
     """What is here of one symbol; its last rows if asked for. A damaged file is not sound."""
     from argo_alpine.bars import to_frame
     from argo_alpine.domain import Invalid
-    from argo_alpine.loading import load
-    from argo_alpine.samples import checksums, data_folder, sums_of
+    from argo_alpine.gaps import gaps
+    from argo_alpine.loading import bars_from
+    from argo_alpine.samples import data_folder, digest_of, sums_of
 
+    place = data_folder(data)
     try:
-        bars, digests = load([symbol], folder=data), checksums([symbol], data)
+        bars, digest = bars_from(name, symbol, known, "splits", data), digest_of(place / name)
     except Invalid as error:
         return {"symbol": symbol, "file": name, "sound": False, "error": str(error)}
-    frame = to_frame(bars, symbol).tail(count) if count else None
+    rows = to_frame(bars, symbol).tail(count).reset_index().astype({"at": str}) if count else None
     return {
         "symbol": symbol,
         "file": name,
         "bars": len(bars),
         "first": bars.times[0].isoformat(),
         "last": bars.times[-1].isoformat(),
-        "basis": bars.basis,
+        "splits": sum(split.symbol == symbol for split in known),
+        "gaps": gaps(bars),
         "sound": True,
-        "checksum": "none" if sums_of(data_folder(data)) is None else "ok",
-        "sha256": digests[name],
-    } | (
-        {}
-        if frame is None
-        else {"rows": frame.reset_index().astype({"at": str}).to_dict("records")}
-    )
+        "checksum": "none" if sums_of(place) is None else "ok",
+        "sha256": digest,
+    } | ({} if rows is None else {"rows": rows.to_dict("records")})
+
+
+def adjusted(splits: int) -> str:
+    """What was done to prices, in words."""
+    return f"adjusted for {splits} split{'s' * (splits > 1)}" if splits else "as they are"
+
+
+def said_inventory(found: Sequence[Mapping[str, Any]]) -> None:
+    """What is here, for programs."""
+    from services.common.folders import plain
+
+    say([{**row, "gaps": [plain(gap) for gap in row.get("gaps", ())]} for row in found])
 
 
 def show_inventory(found: Sequence[Mapping[str, Any]]) -> None:
     """What is here, for people."""
-    heads = ("symbol", "bars", "first", "last", "basis", "checksum")
+    from argo_alpine.gaps import gaps_in_words, largest
+
+    heads = ("symbol", "bars", "first", "last", "prices", "checksum")
     show(
         "Bars, times in UTC",
         heads,
@@ -138,7 +154,7 @@ def show_inventory(found: Sequence[Mapping[str, Any]]) -> None:
                 f"{row['bars']:,}",
                 row["first"][:10],
                 row["last"][:10],
-                row["basis"],
+                adjusted(row["splits"]),
                 row["checksum"],
             )
             if row["sound"]
@@ -146,6 +162,8 @@ def show_inventory(found: Sequence[Mapping[str, Any]]) -> None:
             for row in found
         ),
     )
+    if words := gaps_in_words(largest([gap for row in found for gap in row.get("gaps", ())])):
+        print(f"{words}.")
     names = ("open", "high", "low", "close", "volume")
     for row in found:
         if "rows" in row:
@@ -171,7 +189,8 @@ def bars(
     A folder of your own holds a SYMBOL.csv for each symbol, its rows in order of time:
       date,open,high,low,close,volume     days of the New York exchange, such as 2024-03-01
       at,open,high,low,close,volume       any other bars, by their closes: 2024-03-01T21:00:00Z
-    Other columns are not read. Prices are as paid; splits.csv may say the splits:
+    Other columns are not read; a volume that nobody knows is 0. Prices are as paid, or, where
+    there is no splits.csv, taken as they are. It may say the splits:
       symbol,date,ratio                   first day in new shares, new ones for each old one
     readings.csv may say what X and Sonar said, known at `at`, believed until `expires`:
       symbol,source,at,expires,score,authors          source x_sentiment; score -1 to 1
@@ -184,13 +203,17 @@ def bars(
       argo-alpine bars AAPL MSFT --rows 10
       argo-alpine bars --data prices
     """
+    from argo_alpine.loading import splits_of
     from argo_alpine.samples import files_of, symbols_there
 
     named = listed(" ".join(symbols or ()))
     files = files_of(named, data) if named else symbols_there(data)
-    count = rows if named else 0
-    found = [inventory(symbol, name, count, data) for symbol, name in files.items()]
-    say(found) if json else show_inventory(found)
+    count, known, found = rows if named else 0, splits_of([*files], data), []
+    with progress("Reading", len(files)) as tick:
+        for symbol, name in files.items():
+            found.append(inventory(symbol, name, known, count, data))
+            tick(len(found))
+    said_inventory(found) if json else show_inventory(found)
     if damaged := [row["error"] for row in found if not row["sound"]]:
         tell("\n".join(damaged))
         raise typer.Exit(1)

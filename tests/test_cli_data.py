@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from argo_alpine import samples
 from argo_alpine.backtest import backtest
 from argo_alpine.bars import from_daily, join, to_frame
 from argo_alpine.bootstrap import luck
@@ -70,6 +71,63 @@ def test_bars_of_a_folder_are_listed_with_their_digests(run, prices):
     assert {r["file"]: r["sha256"] for r in rows} == checksums(["AAA", "BBB"], prices)
 
 
+def test_a_folder_is_looked_through_once_however_many_files_there_are(run, prices, monkeypatch):
+    looked, there = [], samples.symbols_there
+    monkeypatch.setattr(
+        samples, "symbols_there", lambda data="": looked.append(data) or there(data)
+    )
+    for n in range(8):
+        (prices / f"S{n}.csv").write_text((prices / "AAA.csv").read_text())
+    assert "S7" in run("bars", "--data", "prices")[1]
+    assert len(looked) <= 2
+
+
+def test_prices_are_called_adjusted_only_where_a_split_was_taken_out(run, prices):
+    assert "as they are" in run("bars", "--data", "prices")[1]
+    halved = FRAMES["AAA"].copy()
+    halved.loc[halved.index[100:], ["open", "high", "low", "close"]] /= 2
+    halved.to_csv(prices / "AAA.csv", index_label="date")
+    (prices / "splits.csv").write_text(f"symbol,date,ratio\nAAA,{DAYS[100]},2\n")
+    rows = json.loads(run("bars", "--data", "prices", "--json")[1])
+    assert {row["symbol"]: row["splits"] for row in rows} == {"AAA": 1, "BBB": 0}
+    out = run("bars", "--data", "prices")[1]
+    assert "adjusted for 1 split " in out and "as they are" in out
+
+
+@pytest.fixture
+def torn(prices):
+    """The folder, where the second symbol lacks six weeks."""
+    FRAMES["BBB"].drop(FRAMES["BBB"].index[100:130]).to_csv(prices / "BBB.csv", index_label="date")
+    return prices
+
+
+LACKS = "sessions between its first and its last (30 in a row, "
+GAP = {"symbol": "BBB", "due": 300, "missing": 30, "longest": 30}
+GAP |= {"first": str(DAYS[100]), "last": str(DAYS[129])}
+
+
+@pytest.mark.parametrize("words", [("bars",), *ASKED], ids=lambda words: words[0])
+def test_a_symbol_that_lacks_bars_is_told_to_people_and_programs(run, torn, words):
+    said = run(*words, "--data", "prices")[1]
+    assert f"BBB has no bar on 30 of the {300 - 50 * (words[0] != 'bars')} {LACKS}" in said
+    rows = json.loads(run(*words, "--data", "prices", "--json")[1])
+    found = rows["data"]["gaps"] if words[0] != "bars" else rows[1]["gaps"]
+    assert found == [GAP | {"due": 300 if words[0] == "bars" else 250}]
+    assert "AAA has" not in said
+
+
+@pytest.mark.parametrize("words", [("bars",), *ASKED], ids=lambda words: words[0])
+def test_where_nothing_is_missing_nothing_is_said_of_it(run, prices, words):
+    assert "has no bar" not in run(*words, "--data", "prices")[1]
+
+
+@pytest.mark.parametrize("name", ["backtest", "daily", "signal_quality", "walk_forward"])
+def test_a_symbol_that_lacks_bars_is_a_caveat_of_every_report(torn, tmp_path, name):
+    asked = {"data": str(torn)} | ({"train": 100, "test": 50} if name == "walk_forward" else {})
+    page = reports.render(name, asked, tmp_path / name).page.read_text()
+    assert "<strong>Sessions without a bar.</strong> BBB has no bar on 30 of the 250 " in page
+
+
 def test_a_file_that_is_no_file_of_bars_is_a_failed_check_and_its_neighbour_is_not(run, prices):
     (prices / "AAA.csv").write_text("date,open\n2024-03-01,5\n")
     code, out, err = run("bars", "--data", prices)
@@ -92,6 +150,7 @@ def test_a_folder_gives_what_the_frames_give(run, prices):
         "first": str(DAYS[50]),
         "last": str(DAYS[-1]),
         "readings": {"x_sentiment": 0, "sonar": 0},
+        "gaps": [],
         "sha256": checksums(["AAA", "BBB"], prices),
     }
     assert f"AAA, BBB of prices, {DAYS[50]} to {DAYS[-1]}; bars before that warm up" in err

@@ -18,6 +18,7 @@ from services.commands.knobs import (
     asked,
     base_of,
     said_if_slow,
+    told_gaps,
 )
 from services.commands.screen import Json, near, rows_of, say, show, tell
 
@@ -89,7 +90,7 @@ def backtest(
         start=prices.first,
         actions=splits_of(prices.bars.symbols, data) if raw else (),
     )
-    said_run(run, prices) if json else show_run(run)
+    said_run(run, prices) if json else show_run(run, prices)
     if trades is not None:
         keep_trades(run, trades)
 
@@ -125,7 +126,7 @@ def most_often(run: "Backtest") -> str:
     return ", ".join(f"{reason} at the {moment} {count:,} times" for moment, reason, count in rows)
 
 
-def show_run(run: "Backtest") -> None:
+def show_run(run: "Backtest", prices: "Asked") -> None:
     """A run for people."""
     from argo_alpine.bootstrap import luck
     from argo_alpine.metrics import lines, summary
@@ -141,6 +142,7 @@ def show_run(run: "Backtest") -> None:
         print(f"No trade. Most often, and when: {most_often(run)}.")
     if run.bars.basis == "raw":
         print(RAW)
+    told_gaps(prices)
     if outlived := stranded_in_words(run):
         print(f"{outlived}. Nobody knows what it would have brought.")
     print(CAVEAT)

@@ -106,6 +106,14 @@ def asked(
     return found
 
 
+def told_gaps(prices: "Asked") -> None:
+    """Print which symbols lack bars, if any do."""
+    from argo_alpine.gaps import gaps_in_words
+
+    if words := gaps_in_words(prices.gaps):
+        print(f"{words}.")
+
+
 def pair(text: str) -> tuple[str, str]:
     """The field and the words in `field=words`; anything else is a usage error."""
     name, equals, words = text.partition("=")

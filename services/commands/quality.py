@@ -19,6 +19,7 @@ from services.commands.knobs import (
     is_unsaid,
     listed,
     said_if_slow,
+    told_gaps,
 )
 from services.commands.screen import Json, percent, rows_of, say, show
 
@@ -83,7 +84,7 @@ def signal_quality(
         start=prices.first,
         horizon=horizon,
     )
-    said_quality(found, prices) if json else show_quality(found)
+    said_quality(found, prices) if json else show_quality(found, prices)
 
 
 def period(context: typer.Context, data: str, symbols: str, first: date, last: date) -> str:
@@ -116,7 +117,7 @@ def said_quality(q: "SignalQuality", prices: "Asked") -> None:
     )
 
 
-def show_quality(q: "SignalQuality") -> None:
+def show_quality(q: "SignalQuality", prices: "Asked") -> None:
     """A judgement for people."""
     from argo_alpine.shares import reading
     from argo_alpine.signal_quality import per_election
@@ -145,4 +146,5 @@ def show_quality(q: "SignalQuality") -> None:
     heads = ("source", "voted", "agreed [95 %]", "n", "adds [bps an election, 95 %]")
     asked = f"{int(q.sources['asked'].max()):,}"
     show(f"Which source to thank: asked {asked} times; Shapley values", heads, table)
+    told_gaps(prices)
     print(f"{CAVEAT} Pictures and groups: {REPORT}")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from services.commands.screen import Json, local, near, printable, say, tell
+from services.commands.screen import Json, local, near, printable, progress, say, tell
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -98,8 +98,10 @@ def replay_of(path: Path) -> "Replay":
     """Replay a book without writing to it. *Raises* `UnavailableData` for what is no book."""
     from services.argo import store, tables
 
-    with opened(path) as session, progress(store.count(session, tables.entries)) as tick:
-        return faithful(session, tick)
+    with opened(path) as session:
+        total = store.count(session, tables.entries)
+        with progress("Replaying", total) as tick:
+            return faithful(session, tick)
 
 
 def faithful(session: "Session", tick: Callable[[int], None]) -> "Replay":
@@ -120,18 +122,6 @@ def faithful(session: "Session", tick: Callable[[int], None]) -> "Replay":
         why = f"cannot be read: {error}"[:200]
         # entries are numbered from 0, so the one at fault bears the count of those before it
         return Replay(done, 0, Divergence(done, "body", "an entry of the journal", why))
-
-
-@contextmanager
-def progress(total: int) -> Iterator[Callable[[int], None]]:
-    """A bar on stderr, for somebody who watches."""
-    from rich.console import Console
-    from rich.progress import Progress
-
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("Replaying", total=total)
-        yield lambda entries: bar.update(task, completed=entries)
 
 
 def export(

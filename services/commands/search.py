@@ -20,6 +20,7 @@ from services.commands.knobs import (
     base_of,
     pairs,
     said_if_slow,
+    told_gaps,
 )
 from services.commands.screen import Json, near, rows_of, say, show, tell
 
@@ -216,7 +217,7 @@ def walk_forward(
             tick=tick,
         )
     said = f"{found.trials} trials chose here; {len(book)} ever counted in {near(ledger)}."
-    said_walk(found, prices, said, len(book)) if json else show_walk(found, said)
+    said_walk(found, prices, said, len(book)) if json else show_walk(found, prices, said)
 
 
 def said_walk(found: "WalkForward", prices: "Asked", note: str, ever: int) -> None:
@@ -234,7 +235,7 @@ def said_walk(found: "WalkForward", prices: "Asked", note: str, ever: int) -> No
     say(about | {"summary": summary, **tables, "caveat": f"{CAVEAT} {note}"})
 
 
-def show_walk(found: "WalkForward", note: str) -> None:
+def show_walk(found: "WalkForward", prices: "Asked", note: str) -> None:
     """A walk for people."""
     from argo_alpine.shares import reading
     from argo_alpine.walk_forward import fold_table, stability
@@ -255,6 +256,7 @@ def show_walk(found: "WalkForward", note: str) -> None:
         if step.why:
             print(f"{step.tested[0]:%Y-%m-%d}: {step.why}")
     print(f"Out of sample: {record(found.outcome.summary, found.outcome.why)}.")
+    told_gaps(prices)
     print(f"Inside scores are the best of {len(found.grid)} and flatter. {note}\n{CAVEAT}")
 
 
@@ -314,7 +316,7 @@ def sweep(
             )
         else:
             found = optimize.sweep(course, cells, base, aim, workers, cluster, book, tick)
-    said_sweep(found, prices) if json else show_sweep(found, top, ledger)
+    said_sweep(found, prices) if json else show_sweep(found, prices, top, ledger)
 
 
 def said_sweep(found: "Sweep", prices: "Asked") -> None:
@@ -330,7 +332,7 @@ def scored(aim: str) -> list[str]:
     return ["plateau"] if aim == "sharpe" else ["plateau", "score"]
 
 
-def show_sweep(found: "Sweep", top: int, ledger: Path) -> None:
+def show_sweep(found: "Sweep", prices: "Asked", top: int, ledger: Path) -> None:
     """A sweep for people."""
     from argo_alpine.optimize import sharpe_in_words
     from argo_alpine.shares import reading
@@ -352,4 +354,5 @@ def show_sweep(found: "Sweep", top: int, ledger: Path) -> None:
         if place is not None:
             said = ", ".join(f"{n} {cell(found.table[n][place])}" for n in found.names)
         print(f"{name}: {said}")
+    told_gaps(prices)
     print(f"{found.caveat} The ledger is {near(ledger)}.")

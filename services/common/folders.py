@@ -1,16 +1,17 @@
 """What is meant where symbols or days were left unsaid: in a folder of one's own, all there are."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
 
-from argo_alpine.bars import Bars
+from argo_alpine.bars import Bars, between
 from argo_alpine.domain import Reading
+from argo_alpine.gaps import Gap, gaps
 from argo_alpine.indicators import IndicatorPolicy, warm_up
-from argo_alpine.loading import bars_of, first_day, load
+from argo_alpine.loading import bars_in, first_day, load
 from argo_alpine.readings import SAID, readings_of
-from argo_alpine.samples import checksums, data_folder, is_samples, symbols_there
+from argo_alpine.samples import checksums, data_folder, files_of, is_samples, read, symbols_there
 from argo_alpine.sessions import date_of, day_number
 
 MANY = 20  # symbols, that nobody reads
@@ -37,17 +38,28 @@ class Asked:
         return {name: sum(r.source == name for r in self.readings) for name in SAID}
 
     @property
+    def gaps(self) -> tuple[Gap, ...]:
+        """What symbols lack of the days that are decided."""
+        return gaps(between(self.bars, self.first, None))
+
+    @property
     def origin(self) -> dict[str, object]:
         """Where the bars are from, for programs."""
         digests = checksums(self.bars.symbols, self.folder)
         days = {"first": str(self.first), "last": str(self.last)}
-        where = {"folder": self.folder.name, **days, "readings": self.spoken}
-        return {"data": {**where, "sha256": digests}}
+        known = {"readings": self.spoken, "gaps": [plain(gap) for gap in self.gaps]}
+        return {"data": {"folder": self.folder.name, **days, **known, "sha256": digests}}
+
+
+def plain(gap: Gap) -> dict[str, object]:
+    """A gap as JSON has it."""
+    return {**asdict(gap), "first": str(gap.first), "last": str(gap.last)}
 
 
 def begun(names: Sequence[str], last: date, data: str) -> list[str]:
     """Those of some symbols that have a bar until a day."""
-    return [name for name in names if bars_of(name, data).days[0] <= day_number(last)]
+    files = files_of(names, data).items()
+    return [s for s, name in files if bars_in(read(name, data), s).days[0] <= day_number(last)]
 
 
 def is_own(data: str) -> bool:

@@ -105,10 +105,53 @@ def test_heads_may_be_large_lines_empty_and_columns_more(tmp_path):
         (AT + "2024-03-41T21:00Z,1,1,1,1,1\n", InvalidData, "is no instant with a zone"),
         (HEAD + SECOND + FIRST, InvalidBars, "line 3, date: '2024-03-01' does not come after"),
         (HEAD + FIRST + FIRST, InvalidBars, "sort the rows by time and keep one of each"),
-        (HEAD + FIRST.replace(",12", ",8"), InvalidBars, "prices/X.csv: X at 2024-03-01 21:00 UTC"),
+        (
+            HEAD + FIRST + "\n" + SECOND.replace(",12", ",8"),
+            InvalidBars,
+            "prices/X.csv, line 4, date: '2024-03-04': high is below low, was open 11, high 8,",
+        ),
+        (
+            AT + "2024-03-01T21:00Z,1,1,1,1,1\n2024-03-04T21:00Z,1,1,0,1,1\n",
+            InvalidBars,
+            "line 3, at: '2024-03-04T21:00Z': a price is not a finite number above zero, was",
+        ),
+        (HEAD + FIRST.replace(",11", ",12.0004"), InvalidBars, "low 9, close 12.0004, volume 500"),
         (HEAD + FIRST.replace("500", "-1"), InvalidBars, "volume is not a finite number"),
         (HEAD + FIRST.replace("500", "inf"), InvalidBars, "volume is not a finite number"),
-        (HEAD + FIRST.replace("03-01", "03-02"), InvalidBars, "no session on 2024-03-02"),
+        (
+            HEAD + FIRST.replace("03-01", "03-02"),
+            InvalidData,
+            "line 2, date: '2024-03-02' was no session of XNYS",
+        ),
+        ((HEAD + FIRST).replace(",", ";"), InvalidData, "parted by commas; at in place of date"),
+        (
+            "date;open;high;low;close;volume\n2024-03-01;10,5;12;9;11,5;500\n",
+            InvalidData,
+            "parted by commas, numbers such as 1234.5",
+        ),
+        (
+            HEAD + FIRST.replace("500", '"1,500"'),
+            InvalidData,
+            "'1,500' is no number such as 1234.5",
+        ),
+        (
+            HEAD + FIRST.replace("500", ""),
+            InvalidData,
+            "volume: '' is no number such as 1234.5: correct it, or write 0 where nobody knows it",
+        ),
+        ("date,open,high,low,close\n2024-03-01,1,1,1,1\n", InvalidData, "volume 0 where nobody"),
+        (
+            HEAD.replace("vol", "ticker,vol")
+            + FIRST.replace("500", "A,5")
+            + SECOND.replace("600", "B,6"),
+            InvalidData,
+            "line 3, ticker: 'B' follows 'A': a file is of one symbol",
+        ),
+        (
+            "date,time,open,high,low,close,volume\n" + "2024-03-01,09:35,1,1,1,1,1\n" * 2,
+            InvalidBars,
+            "bars within a day go into a column `at`",
+        ),
     ],
 )
 def test_what_is_no_file_of_bars_is_refused_by_file_place_and_value(folder, text, error, said):
@@ -118,6 +161,18 @@ def test_what_is_no_file_of_bars_is_refused_by_file_place_and_value(folder, text
     assert said in str(refused.value) and "prices/X.csv" in str(refused.value)
     assert str(folder) not in str(refused.value)
     assert load(["A"], folder=folder).symbols == ("A",)  # its neighbours are not to blame
+
+
+def test_a_file_as_excel_writes_it_is_read(tmp_path):
+    text = "\ufeff" + HEAD.upper() + FIRST + SECOND
+    (tmp_path / "X.csv").write_bytes(text.replace("\n", "\r\n").encode())
+    assert load(["X"], folder=tmp_path).close[:, 0].tolist() == [11.0, 11.0]
+
+
+def test_a_column_that_says_one_symbol_all_the_way_is_no_objection(tmp_path):
+    rows = FIRST.replace("500", "X,5") + SECOND.replace("600", "X,6")
+    (tmp_path / "X.csv").write_text(HEAD.replace("vol", "Symbol,vol") + rows)
+    assert len(load(["X"], folder=tmp_path)) == 2
 
 
 def test_text_in_another_encoding_is_refused(folder):

@@ -4,15 +4,21 @@ import json
 import math
 from decimal import Decimal
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from argo_alpine.backtest import backtest
+from argo_alpine.bars import Bars
+from argo_alpine.costs import FillPolicy
 from argo_alpine.domain import InvalidPolicy
 from argo_alpine.engine import Policy
 from argo_alpine.knobs import numbers
 from argo_alpine.records import canonical, parsed, plain
-from argo_alpine.sizing import SizingPolicy, needs_atr, quotable, shares, whole
+from argo_alpine.risk import RiskPolicy, Snapshot, price_reasons
+from argo_alpine.sessions import hours
+from argo_alpine.sizing import SizingPolicy, needs_atr, quotable, shares, to_tick, whole
 
 cents = st.integers(1, 10_000_000).map(lambda c: c / 100)
 PARTS = (1.0, 0.5, 0.01, 0.001)
@@ -101,3 +107,46 @@ def test_parts_are_counted_as_decimals():
 )
 def test_a_stop_or_a_target_in_ranges_needs_the_range(atrs, needed):
     assert needs_atr(numbers(SizingPolicy(**atrs))) is needed
+
+
+@given(st.floats(-9.9, 6.0).map(lambda digits: 10.0**digits))
+def test_no_price_is_moved_by_more_than_half_a_percent_to_be_quoted(price):
+    assert abs(quotable(price, 0.0) - price) <= 0.0051 * price
+
+
+@given(st.floats(0.0101, 1e6))
+def test_from_a_cent_on_what_is_quoted_is_what_a_broker_of_stocks_takes(price):
+    assert quotable(price, 0.0) == to_tick(price)
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-4, 1e-7, 1e-9])
+def test_the_collar_is_as_wide_for_a_tiny_price(scale):
+    limits = numbers(RiskPolicy(collar_pct=5.0))
+    nan = float("nan")
+    asked = [price_reasons(numbers(Snapshot(1, price * scale, 0.0, scale, nan, nan,
+             *[0.0] * 5, 0.0, 0.0, -1, 0)), limits) for price in (1.049, 1.051)]  # fmt: skip
+    assert [bool(bits) for bits in asked] == [False, True]
+
+
+FREE = FillPolicy(slippage_bps=0.0, spread_bps=0.0, borrow_pct=0.0)
+POLICY = Policy(risk=RiskPolicy(drawdown_pct=99.0))
+
+
+@pytest.mark.parametrize("scale", [1e-4, 1e-6, 1e-8])
+def test_a_market_of_tiny_prices_is_traded_like_one_of_dollars(scale):
+    rows = np.random.default_rng(5).normal(0.0, 0.02, 400).cumsum()
+    closes = 9.0 * np.exp(rows - rows.mean())[:, None]
+    opens = np.concatenate([closes[:1], closes[:-1]])
+    highs, lows = np.maximum(opens, closes) * 1.004, np.minimum(opens, closes) * 0.996
+    assert lows.min() * 0.9 > 1.0 and highs.max() * 1.1 < 100.0
+    at, volume = hours()[2][5000:5400], np.full(closes.shape, 1e12)
+
+    def run(by):
+        prices = (column * by for column in (opens, highs, lows, closes))
+        made = backtest(Bars(("A",), at, *prices, volume, "raw"), POLICY, FREE, cash=1e9)
+        return made.trades["why"].tolist(), made.equity / 1e9
+
+    (whys, equity), (tiny_whys, tiny) = run(1.0), run(scale)
+    assert len(whys) > 5 and {"stop", "target"} <= {*whys}
+    assert tiny_whys == whys
+    assert tiny == pytest.approx(equity, rel=1e-3)  # what is rounded is rounded less

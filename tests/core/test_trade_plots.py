@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from argo_alpine import trade_plots
 from argo_alpine.plots import BLUE, LOOK
-from argo_alpine.trade_plots import FEW, trades_on_price
+from argo_alpine.trade_plots import FEW, quoted, trades_on_price
 
 DAYS = pd.date_range("2024-03-01 21:00", periods=6, tz="UTC")
 PRICES = np.array([100.0, 104.0, 101.0, 107.0, 98.0, 103.0])
@@ -141,3 +141,10 @@ def test_the_symbols_drawn_are_those_traded_most(trades):
     least = min(counts.get(symbol, 0) for symbol in drawn)
     assert len(drawn) == 3 and drawn == sorted(drawn)
     assert all(counts.get(symbol, 0) <= least for symbol in {*"ABCDEFGH"} - {*drawn})
+
+
+def test_a_coin_has_a_price_in_a_list_too():
+    asked = (0.0000212345, -0.0012, 0.0123, 64.3, 0.0)
+    assert [quoted(price) for price in asked] == [
+        "0.00002123", "-0.0012", "0.0123", "64.30", "0.0000"
+    ]  # fmt: skip
