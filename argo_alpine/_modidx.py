@@ -488,6 +488,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                    'argo_alpine.plots.monthly_table': ('plots.html#monthly_table', 'argo_alpine/plots.py'),
                                    'argo_alpine.plots.on_axis': ('plots.html#on_axis', 'argo_alpine/plots.py'),
                                    'argo_alpine.plots.reason_bars': ('plots.html#reason_bars', 'argo_alpine/plots.py'),
+                                   'argo_alpine.plots.three_digits': ('plots.html#three_digits', 'argo_alpine/plots.py'),
                                    'argo_alpine.plots.ticks': ('plots.html#ticks', 'argo_alpine/plots.py'),
                                    'argo_alpine.plots.verdict': ('plots.html#verdict', 'argo_alpine/plots.py'),
                                    'argo_alpine.plots.votes_of_a_day': ('plots.html#votes_of_a_day', 'argo_alpine/plots.py')},
