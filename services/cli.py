@@ -91,7 +91,7 @@ def entry(
       argo-alpine replay                  decide it all again, and compare
 
     \b
-    Exit codes: 0 well, 1 a check failed or something is missing, 2 asked wrongly.
+    Exit codes: 0 well, 1 a check failed or something is missing, 2 asked wrongly, 130 interrupted.
     Every command explains itself with --help and answers programs with --json.
     """
 

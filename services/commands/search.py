@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 LEDGER = Path("data/recorded/trials.jsonl")
 GRID = ("consensus.threshold=69:81:3", "sizing.stop_pct=2:5:1")
 CAVEAT = "Hypothetical results: nobody traded them."
+INTERRUPTED = 130  # as shells have it: 128, and the number of the signal
 COLUMNS = 2  # knobs with a column each: three do not fit into a terminal of 80 characters
 
 Grids = Annotated[
@@ -98,7 +99,7 @@ def watched(label: str, ledger: Path) -> Iterator["Tick"]:
         except KeyboardInterrupt:
             bar.stop()
             tell(f"Interrupted. Trials so far are in {near(ledger)}; the same command goes on.")
-            raise typer.Exit(1) from None
+            raise typer.Exit(INTERRUPTED) from None
 
 
 def opened(path: Path) -> "Ledger":
