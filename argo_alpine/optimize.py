@@ -35,7 +35,7 @@ from .records import digest, parsed
 from .sessions import instant
 from .shares import reading
 from .skill import luckiest
-from .stretches import Candidate, Course
+from .stretches import Candidate, Course, check_warm
 from .trials import Ledger
 from argo_alpine.walk_forward import (
     Objective,
@@ -324,10 +324,11 @@ def sweep(
     ledger: Ledger | None = None,  # none: trials are not counted
     tick: Tick | None = None,
 ) -> Sweep:
-    "Every point of a grid, over the same bars. *Raises* `InvalidPolicy`, `InvalidBars`."
+    "Every point of a grid, over the same bars. *Raises* `Invalid...`, `UnavailableData`."
     check_is("course", course, Course, "make one with course_of(bars, start)")
     check_is("grid", grid, Grid, "give Grid({'sizing.stop_pct': (2.0, 3.0)})")
     points, (start, aim) = grid.points, as_asked(base, objective)
+    check_warm(course, start, grid.ends)
     candidates = [with_fields(start, point) for point in points]
     with running(workers, cluster, ledger) as run:
         found = in_batches(run, course, candidates, tick)
@@ -473,10 +474,11 @@ def search(
     ledger: Ledger | None = None,  # none: trials are not counted
     tick: Tick | None = None,
 ) -> Sweep:
-    "Points that a seeded sampler chooses. *Raises* `InvalidPolicy`, `InvalidSettings`."
+    "Points that a seeded sampler chooses. *Raises* `Invalid...`, `UnavailableData`."
     check_is("course", course, Course, "make one with course_of(bars, start)")
     start, aim = as_asked(base, objective)
     kinds, known = checked_space(start, space, count, batch), Visited(start)
+    check_warm(course, start, {name: r.high for name, r in space.items()})
     with running(workers, cluster, ledger) as run:
         judge = partial(known.judge, run, course, aim)
         explored(sampler(seed), space, kinds, count, batch, judge, tick)

@@ -41,6 +41,7 @@ from argo_alpine.stretches import (
     Span,
     Stage,
     Stretch,
+    check_warm,
     course_of,
     idle,
     performed,
@@ -443,7 +444,10 @@ def walk_forward(
     tick: Tick | None = None,
     actions: Sequence[Action] = (),  # splits and dividends, on raw bars
 ) -> WalkForward:
-    "Choose on each training window, judge on the next test. *Raises* `InvalidPolicy`, `InvalidData`."
+    """Choose on each training window, judge on the next test.
+
+    *Raises* `InvalidPolicy`, `InvalidData`, `UnavailableData`.
+    """
     if not callable(choose):
         raise InvalidPolicy(f"choose is a function, such as `peak` or `plateau`, was {choose!r}")
     check_is("bars", bars, Bars, "a walk makes its own course of them")
@@ -451,6 +455,7 @@ def walk_forward(
     check_is("windows", windows, Windows, "give Windows(train, test), in bars")
     base, aim = as_asked(base, objective)
     course = course_of(bars, start, cash, readings, per_year, actions)
+    check_warm(course, base, grid.ends)
     made = folds(course.bars.at, windows, course.spans[0].first)
     steps: list[Step] = []
     for fold in made:

@@ -195,6 +195,7 @@ def walk_forward(
     said_if_slow("sheets.run_row")
     from argo_alpine import optimize
     from argo_alpine.folds import Windows
+    from argo_alpine.stretches import farthest
     from argo_alpine.walk_forward import Objective, peak
     from argo_alpine.walk_forward import walk_forward as run_walk
 
@@ -207,7 +208,8 @@ def walk_forward(
         Objective(objective, min_trades),
     )
     windows = Windows(train, test, anchored=anchored, purge=purge, embargo=embargo)
-    prices = asked(context, data, symbols, first, last, base.policy.indicators)
+    longest = farthest(base, cells.ends).policy.indicators
+    prices = asked(context, data, symbols, first, last, longest)
     begin, book = prices.first, opened(ledger)
     with watched("Trials", ledger) as tick, optimize.running(workers, cluster, book) as run:
         found = run_walk(
@@ -299,12 +301,14 @@ def sweep(
         raise typer.BadParameter("--grid and --range are two ways to search: give one of them")
     said_if_slow("sheets.run_row")
     from argo_alpine import optimize
-    from argo_alpine.stretches import course_of
+    from argo_alpine.stretches import course_of, farthest
     from argo_alpine.walk_forward import Objective
 
     base, aim = base_of(settings or ()), Objective(objective, min_trades)
     space, cells = space_of(ranges or ()), grid_of(grid or GRID)
-    prices = asked(context, data, symbols, first, last, base.policy.indicators)
+    ends = {name: r.high for name, r in space.items()} if space else cells.ends
+    longest = farthest(base, ends).policy.indicators
+    prices = asked(context, data, symbols, first, last, longest)
     course, book = course_of(prices.bars, prices.first, cash), opened(ledger)
     with watched("Trials", ledger) as tick:
         if space:

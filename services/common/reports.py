@@ -18,10 +18,10 @@ from typing import Any, TypeAlias
 import argo_alpine
 from argo_alpine import domain
 from argo_alpine.domain import ArgoAlpineError, Invalid, InvalidPolicy, Unavailable, UnavailableData
-from argo_alpine.fields import asked_for, with_fields
+from argo_alpine.fields import Grid, Knob, as_typed, asked_for, with_fields
 from argo_alpine.samples import checksums, data_folder, symbols_in
 from argo_alpine.sessions import date_of, day_number
-from argo_alpine.stretches import Candidate
+from argo_alpine.stretches import Candidate, farthest
 from services.common import folders, printer
 from services.common.comparison import write_index
 from services.common.page import Json, page, text_of
@@ -37,6 +37,7 @@ PDF = "report.pdf"
 TYPES: dict[str, type[Setting]] = {"str": str, "float": float, "int": int, "bool": bool}
 PLAIN = re.compile(r"[A-Za-z0-9][\w. -]*")
 UNSAID = ("symbols", "first", "last")  # all there is in a folder of one's own
+AXES = (("field_across", "values_across"), ("field_up", "values_up"))  # of a grid
 LIBRARIES = ("argo-alpine", "exchange-calendars", "numba", "numpy", "pandas", "papermill", "plotly")
 
 
@@ -142,6 +143,17 @@ def fitted(
     return {key: fitting(known[key], value) for key, value in given.items()}
 
 
+def ends_in(known: Mapping[str, Parameter], given: Mapping[str, Setting]) -> dict[str, Knob]:
+    """The largest values of a grid, where a template walks over one. *Raises* `InvalidPolicy`."""
+    values = {name: str(given.get(name, known[name].default)) for name in known}
+    axes = {
+        values[field]: tuple(map(as_typed, values[of].split(",")))
+        for field, of in AXES
+        if field in values
+    }
+    return Grid(axes).ends if axes else {}
+
+
 def meant(known: Mapping[str, Parameter], given: Mapping[str, Setting]) -> dict[str, Setting]:
     """The values to run with: defaults are of the samples, and of no other folder."""
     data = str(given.get("data", ""))
@@ -151,8 +163,9 @@ def meant(known: Mapping[str, Parameter], given: Mapping[str, Setting]) -> dict[
     symbols = symbols_in(str(given["symbols"])) if "symbols" in given else None
     named = given.get("first"), given.get("last") or given.get("day")
     first, last = (date_of(day_number(str(day))) if day else None for day in named)
-    turned = with_fields(Candidate(), asked_for(str(given.get("knobs", "")))).policy.indicators
-    found = folders.asked(data, symbols, first, last, turned)
+    base = with_fields(Candidate(), asked_for(str(given.get("knobs", ""))))
+    longest = farthest(base, ends_in(known, given)).policy.indicators
+    found = folders.asked(data, symbols, first, last, longest)
     everything = (",".join(found.bars.symbols), str(found.first), str(found.last))
     return dict(given) | {k: v for k, v in zip(UNSAID, everything, strict=True) if k in unsaid}
 
