@@ -46,6 +46,7 @@ from argo_alpine.walk_forward import (
     as_asked,
     in_batches,
     outcomes,
+    outlived,
     scored,
 )
 
@@ -250,7 +251,14 @@ class Sweep(Value):
         if not (math.isnan(lucky) or self.is_short):
             said += f"; as many without skill would show a Sharpe ratio of about {reading(lucky)}"
         kept = "not counted in a ledger" if self.ever is None else f"{self.ever} ever counted"
-        return f"{said} ({kept}). Hypothetical; nothing here was out of sample."
+        return f"{said} ({kept}). Hypothetical; nothing here was out of sample.{self.stranded}"
+
+    @property
+    def stranded(self) -> str:
+        "For how many positions outlived their bars, as a further sentence; else nothing."
+        shares = self.table["stranded"]
+        said = outlived(f"{(shares > 0).sum()} of {self.trials} trials", [*shares])
+        return f" {said}." if said else ""
 
     def _repr_html_(self) -> str:
         return sweep_page(self)
@@ -277,6 +285,7 @@ def swept(
         table[name] = [getattr(o.summary, name) if o.summary else nan for o in found]
     table["trades"] = [o.summary.trades if o.summary else 0 for o in found]
     table["halts"] = [o.halts for o in found]
+    table["stranded"] = [o.stranded for o in found]
     table["why"] = [why for _, why in pairs]
     chosen = best(scores), best(table["plateau"].to_numpy(), scores)
     ever = None if ledger is None else len(ledger)

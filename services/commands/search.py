@@ -233,6 +233,7 @@ def said_walk(found: "WalkForward", prices: "Asked", note: str, ever: int) -> No
         "stability": rows_of(stability(found).reset_index()),
     }
     summary = as_json(seen) if seen else None
+    note += f" {found.stranded}." if found.stranded else ""
     say(about | {"summary": summary, **tables, "caveat": f"{CAVEAT} {note}"})
 
 
@@ -257,6 +258,8 @@ def show_walk(found: "WalkForward", note: str) -> None:
         if step.why:
             print(f"{step.tested[0]:%Y-%m-%d}: {step.why}")
     print(f"Out of sample: {record(found.outcome.summary, found.outcome.why)}.")
+    if found.stranded:
+        print(f"{found.stranded}.")
     print(f"Inside scores are the best of {len(found.grid)} and flatter. {note}\n{CAVEAT}")
 
 
