@@ -172,6 +172,11 @@ class Grid(Value):
         return prod(self.shape)
 
     @property
+    def ends(self) -> dict[str, Knob]:
+        "The largest value of each knob that takes numbers."
+        return {name: values[-1] for name, values in self.axes.items() if self.is_ordered(name)}
+
+    @property
     def points(self) -> list[dict[str, Knob]]:
         "All combinations, the last knob turning fastest."
         return [dict(zip(self.axes, p, strict=True)) for p in product(*self.axes.values())]

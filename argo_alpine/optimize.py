@@ -35,7 +35,7 @@ from .records import digest, parsed
 from .sessions import instant
 from .shares import reading
 from .skill import luckiest
-from .stretches import Candidate, Course
+from .stretches import Candidate, Course, check_warm
 from .trials import Ledger
 from argo_alpine.walk_forward import (
     Objective,
@@ -46,6 +46,7 @@ from argo_alpine.walk_forward import (
     as_asked,
     in_batches,
     outcomes,
+    outlived,
     scored,
 )
 
@@ -250,7 +251,14 @@ class Sweep(Value):
         if not (math.isnan(lucky) or self.is_short):
             said += f"; as many without skill would show a Sharpe ratio of about {reading(lucky)}"
         kept = "not counted in a ledger" if self.ever is None else f"{self.ever} ever counted"
-        return f"{said} ({kept}). Hypothetical; nothing here was out of sample."
+        return f"{said} ({kept}). Hypothetical; nothing here was out of sample.{self.stranded}"
+
+    @property
+    def stranded(self) -> str:
+        "For how many positions outlived their bars, as a further sentence; else nothing."
+        shares = self.table["stranded"]
+        said = outlived(f"{(shares > 0).sum()} of {self.trials} trials", [*shares])
+        return f" {said}." if said else ""
 
     def _repr_html_(self) -> str:
         return sweep_page(self)
@@ -277,6 +285,7 @@ def swept(
         table[name] = [getattr(o.summary, name) if o.summary else nan for o in found]
     table["trades"] = [o.summary.trades if o.summary else 0 for o in found]
     table["halts"] = [o.halts for o in found]
+    table["stranded"] = [o.stranded for o in found]
     table["why"] = [why for _, why in pairs]
     chosen = best(scores), best(table["plateau"].to_numpy(), scores)
     ever = None if ledger is None else len(ledger)
@@ -324,10 +333,11 @@ def sweep(
     ledger: Ledger | None = None,  # none: trials are not counted
     tick: Tick | None = None,
 ) -> Sweep:
-    "Every point of a grid, over the same bars. *Raises* `InvalidPolicy`, `InvalidBars`."
+    "Every point of a grid, over the same bars. *Raises* `Invalid...`, `UnavailableData`."
     check_is("course", course, Course, "make one with course_of(bars, start)")
     check_is("grid", grid, Grid, "give Grid({'sizing.stop_pct': (2.0, 3.0)})")
     points, (start, aim) = grid.points, as_asked(base, objective)
+    check_warm(course, start, grid.ends)
     candidates = [with_fields(start, point) for point in points]
     with running(workers, cluster, ledger) as run:
         found = in_batches(run, course, candidates, tick)
@@ -473,10 +483,11 @@ def search(
     ledger: Ledger | None = None,  # none: trials are not counted
     tick: Tick | None = None,
 ) -> Sweep:
-    "Points that a seeded sampler chooses. *Raises* `InvalidPolicy`, `InvalidSettings`."
+    "Points that a seeded sampler chooses. *Raises* `Invalid...`, `UnavailableData`."
     check_is("course", course, Course, "make one with course_of(bars, start)")
     start, aim = as_asked(base, objective)
     kinds, known = checked_space(start, space, count, batch), Visited(start)
+    check_warm(course, start, {name: r.high for name, r in space.items()})
     with running(workers, cluster, ledger) as run:
         judge = partial(known.judge, run, course, aim)
         explored(sampler(seed), space, kinds, count, batch, judge, tick)

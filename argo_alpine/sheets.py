@@ -33,7 +33,7 @@ from .knobs import all_numbers
 from .loop import loop
 from .page import PAGE, add_tails, write_page
 from .reader import Opinions
-from .stretches import Candidate, Stage, close_out
+from .stretches import Candidate, Stage, close_out, stranded
 
 # %% ../nbs/33_sheets.ipynb #81d147e8
 class Sheet(NamedTuple):
@@ -60,7 +60,7 @@ def sheet_of(symbols: Sequence[str], candidates: Sequence[Candidate]) -> Sheet:
     )
 
 # %% ../nbs/33_sheets.ipynb #152fe387
-ENDED = np.dtype([("halts", "i8"), ("left", "i8"), ("lowest", "f8")])
+ENDED = np.dtype([("halts", "i8"), ("left", "i8"), ("stranded", "f8"), ("lowest", "f8")])
 
 
 class Found(NamedTuple):
@@ -115,7 +115,7 @@ def run_row(
     equity, gross = run.equity[first:], run.gross[first:]
     clear(run, cash)
     loop(first, len(run.equity), UNMARKED, told, market, run, rules)
-    end.halts, end.left = book.halts, book.held
+    end.halts, end.left, end.stranded = book.halts, book.held, stranded(market, run)
     pnl = room.pnl[: book.trades + book.held]
     fees, turned = close_out(first, market, run, rules.costs, pnl)
     write_page(page, equity, at, gross, pnl, fees, turned, per_year, returns)

@@ -70,7 +70,13 @@ def stories(trades: pd.DataFrame) -> list[str]:
     ]
 
 
-def ways(trades: pd.DataFrame, name: str, color: str, width: float) -> Scatter:
+def ways(
+    trades: pd.DataFrame,
+    name: str,
+    color: str,
+    width: float,
+    dash: str = "solid",  # a print without colours tells gains from losses by it
+) -> Scatter:
     "From each entry to its exit, with a gap before the next."
     opened, closed = on_axis(trades["opened"]), on_axis(trades["closed"])
     gap = np.full(len(trades), np.nan)
@@ -79,7 +85,7 @@ def ways(trades: pd.DataFrame, name: str, color: str, width: float) -> Scatter:
         y=np.column_stack([trades["entry"], trades["exit"], gap]).ravel(),
         name=f"{name} {len(trades):,}",
         mode="lines",
-        line={"color": color, "width": width},
+        line={"color": color, "width": width, "dash": dash},
         text=[told for story in stories(trades) for told in (story, story, "")],
         hovertemplate="%{text}<br>at %{y:,.2f}, %{x|%Y-%m-%d}<extra></extra>",
     )
@@ -145,7 +151,7 @@ def trades_on_price(
     won = trades["pnl"] > 0
     fig = Figure(line(times, closes, "Close", "#bdbdbd"))
     fig.add_trace(ways(trades[won], "Won", BLUE, 2.5))
-    fig.add_trace(ways(trades[~won], "Not won", ORANGE, 1.5))
+    fig.add_trace(ways(trades[~won], "Not won", ORANGE, 1.5, "2px,2px"))
     if holdings is not None and len(holdings):
         fig.add_trace(open_ends(holdings))
     fig.add_traces(ends(trades) if len(trades) <= FEW else [])

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['MEASURES', 'Runner', 'Tick', 'BATCH', 'Chooser', 'OUTSIDE', 'Outcome', 'ruined', 'outcome_of', 'Objective', 'scored',
            'alone', 'together', 'portions', 'work_off', 'outcomes', 'in_batches', 'Training', 'peak', 'after',
-           'trained', 'Step', 'tested', 'end_to_end', 'WalkForward', 'fold_table', 'stability', 'walk_page', 'as_asked',
-           'walk_forward']
+           'trained', 'Step', 'tested', 'end_to_end', 'outlived', 'WalkForward', 'fold_table', 'stability', 'walk_page',
+           'as_asked', 'walk_forward']
 
 # %% ../nbs/34_walk_forward.ipynb #290a0da0
 import math
@@ -41,6 +41,7 @@ from argo_alpine.stretches import (
     Span,
     Stage,
     Stretch,
+    check_warm,
     course_of,
     idle,
     performed,
@@ -61,6 +62,7 @@ class Outcome(Value):
     halts: int
     left: int  # positions sold because a window ended
     why: str = ""  # there is no summary
+    stranded: float = 0.0  # share of the equity sold then of symbols without bars any more
 
 # %% ../nbs/34_walk_forward.ipynb #a56af021
 def ruined(low: float, halts: int, left: int) -> Outcome:
@@ -79,7 +81,7 @@ def outcome_of(part: Stretch, per_year: float) -> Outcome:
         if not (low := float(part.equity.min())) <= 0:
             raise
         return ruined(low, part.halts, part.left)
-    return Outcome(seen, part.halts, part.left)
+    return Outcome(seen, part.halts, part.left, "", part.stranded)
 
 # %% ../nbs/34_walk_forward.ipynb #71974044
 MEASURES = {
@@ -137,11 +139,11 @@ def together(some: Sequence[Candidate], stage: Stage, told: Opinions, room: Room
     "Candidates over a stage, on one sheet."
     made = []
     for candidate, page, end in zip(some, *run_sheet(stage, some, told, room), strict=True):
-        *how, low = end.item()
+        halts, left, blind, low = end.item()
         if not page["flawed"]:
-            made.append(Outcome(page_by(page), *how))
+            made.append(Outcome(page_by(page), halts, left, "", blind))
         elif low <= 0:
-            made.append(ruined(low, *how))
+            made.append(ruined(low, halts, left))
         else:
             made.append(alone(candidate, [stage], [told]))
     return made
@@ -271,6 +273,7 @@ class Step(Value):
     outcome: Outcome  # of the test
     why: str  # a score is missing
     part: Stretch = field(repr=False)
+    blind: tuple[int, float]  # candidates that were stranded in training, and the largest share
 
 
 def tested(course: Course, fold: Fold, training: Training, choose: Chooser, aim: Objective) -> Step:
@@ -290,7 +293,9 @@ def tested(course: Course, fold: Fold, training: Training, choose: Chooser, aim:
     outside, reason = scored(found, aim, least=1)
     ends = fold.train[0].first, fold.train[-1].stop - 1, span.first, span.stop - 1
     a, b, c, d = (instant(int(at[i])) for i in ends)
-    return Step((a, b), (c, d), chosen, inside, outside, found, why or reason, part)
+    shares = [outcome.stranded for outcome in training.outcomes]
+    blind = int(np.count_nonzero(shares)), max(shares)
+    return Step((a, b), (c, d), chosen, inside, outside, found, why or reason, part, blind)
 
 # %% ../nbs/34_walk_forward.ipynb #739d6031
 def end_to_end(course: Course, made: Sequence[Fold], steps: Sequence[Step]) -> Stretch:
@@ -302,6 +307,16 @@ def end_to_end(course: Course, made: Sequence[Fold], steps: Sequence[Step]) -> S
         parts.append(step.part)
         reached = fold.test.stop
     return stitched(parts, course.cash)
+
+# %% ../nbs/34_walk_forward.ipynb #34stra02
+def outlived(who: str, shares: Sequence[float]) -> str:
+    "A sentence on those that held what had no bars any more; nothing where nobody did."
+    if not any(shares):
+        return ""
+    return (
+        f"{who} sold positions whose symbols had no bars any more at their last close, up to "
+        f"{reading(max(shares), pct=True)} of the equity: nobody knows what they would have brought"
+    )
 
 # %% ../nbs/34_walk_forward.ipynb #ff65712b
 @dataclass(frozen=True, slots=True, eq=False)
@@ -334,6 +349,19 @@ class WalkForward(Value):
         "The tests end to end, compounded; flat between two that lie apart."
         return self.whole.equity
 
+    @property
+    def stranded(self) -> str:
+        "In which folds positions outlived their bars, in training and in the test; else nothing."
+        tests = {n: step.outcome.stranded for n, step in enumerate(self.steps, 1)}
+        many = {n: step.blind for n, step in enumerate(self.steps, 1) if step.blind[0]}
+        places = ", ".join(f"{n}" for n, share in tests.items() if share)
+        counts = ", ".join(f"{n}: {some} of {len(self.grid)}" for n, (some, _) in many.items())
+        said = (
+            outlived(f"Tests (fold {places})", [*tests.values()]),
+            outlived(f"Trials in training (fold {counts})", [s for _, s in many.values()]),
+        )
+        return "; ".join(filter(None, said))
+
     def _repr_html_(self) -> str:
         return walk_page(self)
 
@@ -364,6 +392,7 @@ def fold_table(walk: WalkForward) -> "pd.DataFrame":
                 "return": seen.total_return if seen else nan,
                 "trades": seen.trades if seen else 0,
                 "halts": step.outcome.halts,
+                "stranded": step.outcome.stranded,
                 "why": step.why,
             }
         )
@@ -400,7 +429,7 @@ def walk_page(walk: WalkForward) -> str:
     inside = [reading(step.inside) for step in walk.steps]
     days = table[["test_from", "test_to"]].map(lambda at: f"{at:%Y-%m-%d}")
     short = (
-        table.drop(columns=["train_from", "train_to", "outside_low", "outside_high"])
+        table.drop(columns=["train_from", "train_to", "outside_low", "outside_high", "stranded"])
         .assign(**days)
         .assign(
             inside=inside,
@@ -416,7 +445,8 @@ def walk_page(walk: WalkForward) -> str:
     )
     head = f"{', '.join(walk.symbols)}: {n} folds, tests end to end: {result}. Hypothetical. "
     note = f"{walk.trials} trials; each inside score is the best of {len(walk.grid)}, and flatters."
-    return f"<p>{escape(head + note)}</p>" + short.to_html(na_rep="", border=0)
+    blind = f" {walk.stranded}." if walk.stranded else ""
+    return f"<p>{escape(head + note + blind)}</p>" + short.to_html(na_rep="", border=0)
 
 # %% ../nbs/34_walk_forward.ipynb #d27544f8
 def as_asked(base: Candidate | None, objective: Objective | None) -> tuple[Candidate, Objective]:
@@ -443,7 +473,10 @@ def walk_forward(
     tick: Tick | None = None,
     actions: Sequence[Action] = (),  # splits and dividends, on raw bars
 ) -> WalkForward:
-    "Choose on each training window, judge on the next test. *Raises* `InvalidPolicy`, `InvalidData`."
+    """Choose on each training window, judge on the next test.
+
+    *Raises* `InvalidPolicy`, `InvalidData`, `UnavailableData`.
+    """
     if not callable(choose):
         raise InvalidPolicy(f"choose is a function, such as `peak` or `plateau`, was {choose!r}")
     check_is("bars", bars, Bars, "a walk makes its own course of them")
@@ -451,6 +484,7 @@ def walk_forward(
     check_is("windows", windows, Windows, "give Windows(train, test), in bars")
     base, aim = as_asked(base, objective)
     course = course_of(bars, start, cash, readings, per_year, actions)
+    check_warm(course, base, grid.ends)
     made = folds(course.bars.at, windows, course.spans[0].first)
     steps: list[Step] = []
     for fold in made:

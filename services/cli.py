@@ -93,7 +93,7 @@ def entry(
       argo-alpine export                  what it heard, as a folder to test other policies on
 
     \b
-    Exit codes: 0 well, 1 a check failed or something is missing, 2 asked wrongly.
+    Exit codes: 0 well, 1 a check failed or something is missing, 2 asked wrongly, 130 interrupted.
     Every command explains itself with --help and answers programs with --json.
     """
 

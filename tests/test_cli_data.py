@@ -202,6 +202,30 @@ def test_what_sources_said_is_heard_by_every_command(run, prices, tmp_path):
     assert code == 1 and "prices/readings.csv, line 2, confidence: '' is no number" in err
 
 
+LONGER = [
+    ("sweep", "--grid", "indicators.sma=20,120"),
+    ("sweep", "--range", "indicators.sma=20:120", "--trials", "2"),
+    ("walk-forward", "--grid", "indicators.sma=20,120", "--train", "60", "--test", "30"),
+]
+
+
+@pytest.mark.parametrize("words", LONGER, ids=lambda words: " ".join(words[:2]))
+def test_a_search_warms_up_for_its_longest_candidate(run, prices, words):
+    code, out, _ = run(*words, "--data", "prices", "--json")
+    assert (code, json.loads(out)["data"]["first"]) == (0, str(DAYS[120]))
+    code, _, err = run(*words, "--data", "prices", "--from", DAYS[119])
+    assert code == 1 and f"begin on {DAYS[120]}, or load earlier bars" in err
+    code, _, err = run(*words, "--data", "prices", "--to", DAYS[99])
+    assert code == 1 and "no day has 120 bars before it" in err and "AAA 100" in err
+
+
+def test_a_report_of_a_walk_warms_up_for_its_longest_candidate(prices):
+    known = reports.declared(reports.template("walk_forward"))
+    asked = {"data": str(prices), "field_up": "indicators.sma", "values_up": "20,120"}
+    assert reports.meant(known, asked)["first"] == str(DAYS[120])
+    assert reports.meant(known, {"data": str(prices)})["first"] == str(DAYS[50])
+
+
 def test_the_samples_by_their_folder_are_the_samples(run):
     words = ("backtest", *SAMPLES, "--json")
     assert run(*words, "--data", samples_folder())[1] == run(*words)[1]

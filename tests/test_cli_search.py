@@ -1,13 +1,20 @@
 """Two commands that try many policies, count every trial, and promise nothing."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
 from itertools import takewhile
 from pathlib import Path
+from time import monotonic
 
 import pytest
 
 from argo_alpine.trials import TRIALS, Ledger
 from services.commands import search
+from services.commands.knobs import SLOW
+from tests.together import waited
 
 SHORT = ("--symbols", "AAPL,MSFT", "--from", "2009-01-02", "--to", "2010-12-31")
 WALK = ("walk-forward", *SHORT, "--train", "200", "--test", "100", "--min-trades", "5")
@@ -143,10 +150,39 @@ def test_after_ctrl_c_the_same_command_goes_on(run, book, monkeypatch):
 
     monkeypatch.setattr("argo_alpine.optimize.outcomes", interrupted)
     code, out, err = run(*SWEEP, *GRID, "--ledger", book)
-    assert (code, out, len(Ledger(book))) == (1, "", 2)
+    assert (code, out, len(Ledger(book))) == (130, "", 2)
     assert "the same command goes on" in err
     assert run(*SWEEP, *GRID, "--ledger", book, "--json")[0] == 0
     assert sum(calls) - calls[1] == 6
+
+
+MANY = ("--grid", "sizing.stop_pct=1:5:0.02", "--grid", "consensus.threshold=60:80:2")
+BEGIN = "from services.cli import main; main()"
+
+
+@pytest.mark.parametrize(
+    "words", [(*SWEEP, *MANY), (*HALVES, *MANY)], ids=["sweep", "walk-forward"]
+)
+def test_a_real_ctrl_c_ends_at_once_keeps_the_ledger_and_loses_nothing(run, book, tmp_path, words):
+    command = [sys.executable, "-c", BEGIN, *words, "--ledger", str(book), "--json"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, text=True, start_new_session=True, **pipes) as searching:
+        waited(300, lambda: book.is_file() and book.stat().st_size > 0)
+        searching.send_signal(signal.SIGINT)
+        began = monotonic()
+        out, err = searching.communicate(timeout=60)
+    assert monotonic() - began < 20  # a portion of each thread, not all that is left
+    assert (searching.returncode, out) == (130, "")
+    said = [line for line in err.splitlines() if line != SLOW]
+    assert len(said) == 1 and said[0].startswith("Interrupted. Trials so far are in")
+    with pytest.raises(ProcessLookupError):  # nobody of its session is left
+        os.killpg(searching.pid, 0)
+    kept = Ledger(book).lines
+    assert kept > 0
+    resumed = run(*words, "--ledger", book, "--json")[1]
+    whole = run(*words, "--ledger", tmp_path / "other.jsonl", "--json")[1]
+    assert 0 < kept < len(Ledger(tmp_path / "other.jsonl")) == len(Ledger(book))
+    assert json.loads(resumed) == json.loads(whole.replace("other.jsonl", book.name))
 
 
 def test_a_line_cut_short_in_the_ledger_is_told(run, book):

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 LEDGER = Path("data/recorded/trials.jsonl")
 GRID = ("consensus.threshold=69:81:3", "sizing.stop_pct=2:5:1")
 CAVEAT = "Hypothetical results: nobody traded them."
+INTERRUPTED = 130  # as shells have it: 128, and the number of the signal
 COLUMNS = 2  # knobs with a column each: three do not fit into a terminal of 80 characters
 
 Grids = Annotated[
@@ -99,7 +100,7 @@ def watched(label: str, ledger: Path) -> Iterator["Tick"]:
         except KeyboardInterrupt:
             bar.stop()
             tell(f"Interrupted. Trials so far are in {near(ledger)}; the same command goes on.")
-            raise typer.Exit(1) from None
+            raise typer.Exit(INTERRUPTED) from None
 
 
 def opened(path: Path) -> "Ledger":
@@ -195,6 +196,7 @@ def walk_forward(
     said_if_slow("sheets.run_row")
     from argo_alpine import optimize
     from argo_alpine.folds import Windows
+    from argo_alpine.stretches import farthest
     from argo_alpine.walk_forward import Objective, peak
     from argo_alpine.walk_forward import walk_forward as run_walk
 
@@ -207,7 +209,8 @@ def walk_forward(
         Objective(objective, min_trades),
     )
     windows = Windows(train, test, anchored=anchored, purge=purge, embargo=embargo)
-    prices = asked(context, data, symbols, first, last, base.policy.indicators)
+    longest = farthest(base, cells.ends).policy.indicators
+    prices = asked(context, data, symbols, first, last, longest)
     begin, book = prices.first, opened(ledger)
     with watched("Trials", ledger) as tick, optimize.running(workers, cluster, book) as run:
         found = run_walk(
@@ -232,6 +235,7 @@ def said_walk(found: "WalkForward", prices: "Asked", note: str, ever: int) -> No
         "stability": rows_of(stability(found).reset_index()),
     }
     summary = as_json(seen) if seen else None
+    note += f" {found.stranded}." if found.stranded else ""
     say(about | {"summary": summary, **tables, "caveat": f"{CAVEAT} {note}"})
 
 
@@ -257,6 +261,8 @@ def show_walk(found: "WalkForward", prices: "Asked", note: str) -> None:
             print(f"{step.tested[0]:%Y-%m-%d}: {step.why}")
     print(f"Out of sample: {record(found.outcome.summary, found.outcome.why)}.")
     told_gaps(prices)
+    if found.stranded:
+        print(f"{found.stranded}.")
     print(f"Inside scores are the best of {len(found.grid)} and flatter. {note}\n{CAVEAT}")
 
 
@@ -301,12 +307,14 @@ def sweep(
         raise typer.BadParameter("--grid and --range are two ways to search: give one of them")
     said_if_slow("sheets.run_row")
     from argo_alpine import optimize
-    from argo_alpine.stretches import course_of
+    from argo_alpine.stretches import course_of, farthest
     from argo_alpine.walk_forward import Objective
 
     base, aim = base_of(settings or ()), Objective(objective, min_trades)
     space, cells = space_of(ranges or ()), grid_of(grid or GRID)
-    prices = asked(context, data, symbols, first, last, base.policy.indicators)
+    ends = {name: r.high for name, r in space.items()} if space else cells.ends
+    longest = farthest(base, ends).policy.indicators
+    prices = asked(context, data, symbols, first, last, longest)
     course = course_of(prices.bars, prices.first, cash, prices.readings)
     book = opened(ledger)
     with watched("Trials", ledger) as tick:

@@ -18,10 +18,10 @@ from typing import Any, TypeAlias
 import argo_alpine
 from argo_alpine import domain
 from argo_alpine.domain import ArgoAlpineError, Invalid, InvalidPolicy, Unavailable, UnavailableData
-from argo_alpine.fields import asked_for, with_fields
+from argo_alpine.fields import Grid, Knob, as_typed, asked_for, with_fields
 from argo_alpine.samples import checksums, data_folder, symbols_in
 from argo_alpine.sessions import date_of, day_number
-from argo_alpine.stretches import Candidate
+from argo_alpine.stretches import Candidate, farthest
 from services.common import folders, printer
 from services.common.comparison import write_index
 from services.common.page import Json, page, text_of
@@ -37,6 +37,7 @@ PDF = "report.pdf"
 TYPES: dict[str, type[Setting]] = {"str": str, "float": float, "int": int, "bool": bool}
 PLAIN = re.compile(r"[A-Za-z0-9][\w. -]*")
 UNSAID = ("symbols", "first", "last")  # all there is in a folder of one's own
+AXES = (("field_across", "values_across"), ("field_up", "values_up"))  # of a grid
 LIBRARIES = ("argo-alpine", "exchange-calendars", "numba", "numpy", "pandas", "papermill", "plotly")
 
 
@@ -142,6 +143,17 @@ def fitted(
     return {key: fitting(known[key], value) for key, value in given.items()}
 
 
+def ends_in(known: Mapping[str, Parameter], given: Mapping[str, Setting]) -> dict[str, Knob]:
+    """The largest values of a grid, where a template walks over one. *Raises* `InvalidPolicy`."""
+    values = {name: str(given.get(name, known[name].default)) for name in known}
+    axes = {
+        values[field]: tuple(map(as_typed, values[of].split(",")))
+        for field, of in AXES
+        if field in values
+    }
+    return Grid(axes).ends if axes else {}
+
+
 def meant(known: Mapping[str, Parameter], given: Mapping[str, Setting]) -> dict[str, Setting]:
     """The values to run with: defaults are of the samples, and of no other folder."""
     data = str(given.get("data", ""))
@@ -151,28 +163,41 @@ def meant(known: Mapping[str, Parameter], given: Mapping[str, Setting]) -> dict[
     symbols = symbols_in(str(given["symbols"])) if "symbols" in given else None
     named = given.get("first"), given.get("last") or given.get("day")
     first, last = (date_of(day_number(str(day))) if day else None for day in named)
-    turned = with_fields(Candidate(), asked_for(str(given.get("knobs", "")))).policy.indicators
-    found = folders.asked(data, symbols, first, last, turned)
+    base = with_fields(Candidate(), asked_for(str(given.get("knobs", ""))))
+    longest = farthest(base, ends_in(known, given)).policy.indicators
+    found = folders.asked(data, symbols, first, last, longest)
     everything = (",".join(found.bars.symbols), str(found.first), str(found.last))
     return dict(given) | {k: v for k, v in zip(UNSAID, everything, strict=True) if k in unsaid}
 
 
-def beside(given: Mapping[str, Setting], work: Path) -> tuple[dict[str, Setting], Path | None]:
-    """The values, a folder of bars by its name alone, and where that is in `work` for a while.
+def beside(given: Mapping[str, Setting], work: Path) -> tuple[dict[str, Setting], list[Path]]:
+    """The values, folder of bars and ledger by name alone, and where these are for a while.
 
-    A report is shared: it must not tell where on this machine its data were.
+    A report is shared: it must not tell where on this machine its data were. And its ledger
+    stays where it is, whatever becomes of `work`.
     """
-    if not given.get("data"):
-        return dict(given), None
-    folder = data_folder(str(given["data"]))
-    if not PLAIN.fullmatch(folder.name) or folder.name in FILES:
+    places: dict[str, Path] = {}
+    if given.get("data"):
+        places["data"] = data_folder(str(given["data"]))
+    if given.get("ledger"):
+        places["ledger"] = Path(str(given["ledger"])).absolute()
+        places["ledger"].parent.mkdir(parents=True, exist_ok=True)
+    links: list[Path] = []
+    for place in places.values():
+        check_name(place.name, [*FILES, *(link.name for link in links)])
+        links.append(work / place.name)
+        links[-1].symlink_to(place)
+    return dict(given) | {name: place.name for name, place in places.items()}, links
+
+
+def check_name(name: str, taken: Sequence[str]) -> None:
+    """*Raises* `InvalidPolicy` for a file or folder that a report cannot show by its name."""
+    if not PLAIN.fullmatch(name) or name in taken:
         raise InvalidPolicy(
-            "a report shows the name of its folder, so it must be of letters, digits, blanks and "
-            f"_ . - only, and begin with a letter or digit, was {folder.name!r}: rename it"
+            "a report shows the names of its folder and its ledger, so they must be of letters, "
+            "digits, blanks and _ . - only, begin with a letter or digit, and be unlike each other "
+            f"and its own files, was {name!r}: rename it"
         )
-    link = work / folder.name
-    link.symlink_to(folder)
-    return dict(given) | {"data": folder.name}, link
 
 
 def headings(cells: Sequence[Json]) -> list[str]:
@@ -431,13 +456,14 @@ def render(
     with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as scratch:
         work = Path(scratch) / "report"
         work.mkdir()
-        values, link = beside(asked, work)
+        values, links = beside(asked, work)
         defaults = {key: parameter.default for key, parameter in known.items()}
         folder = str(asked.get("data", ""))
-        before = data_of({}, defaults | values, folder) if link else {}
+        before = data_of({}, defaults | values, folder) if folder else {}
         notebook = attempt(name, path, values, work, out, tick)
-        if link is not None:
+        for link in links:
             link.unlink()
+        if folder:
             check_unchanged(name, before, data_of({}, defaults | values, folder))
         forget_the_place(work / FILES[0])
         metrics = metrics_of(name, notebook)

@@ -17,7 +17,13 @@ from argo_alpine import optimize
 from argo_alpine import walk_forward as walking
 from argo_alpine.backtest import Prepared, backtest
 from argo_alpine.bars import COLUMNS, Bars
-from argo_alpine.domain import InvalidBars, InvalidPolicy, InvalidSettings, Unavailable
+from argo_alpine.domain import (
+    InvalidBars,
+    InvalidPolicy,
+    InvalidSettings,
+    Unavailable,
+    UnavailableData,
+)
 from argo_alpine.fields import Grid, with_fields
 from argo_alpine.folds import Windows, folds
 from argo_alpine.loading import Action, load
@@ -487,3 +493,34 @@ def test_a_range_that_cannot_be_walked_is_refused(space, words):
 def test_a_seed_that_no_sampler_takes_is_refused(seed):
     with pytest.raises(InvalidPolicy, match="a seed is a whole number"):
         search(COURSE, {"sizing.stop_pct": Range(1, 2)}, 2, seed)
+
+
+WINDOWS = Grid({"indicators.sma": (20, 120)})
+LATE = STOCKS.times[119].date()
+
+
+@pytest.mark.parametrize(
+    "look",
+    [
+        lambda start: sweep(course_of(STOCKS, start), WINDOWS),
+        lambda start: walk_forward(STOCKS, WINDOWS, Windows(252, 126), start=start),
+        lambda start: search(course_of(STOCKS, start), {"indicators.sma": Range(20, 120)}, 2, 1),
+    ],
+    ids=["sweep", "walk", "search"],
+)
+def test_no_candidate_is_decided_before_the_longest_of_its_search_is_warm(look):
+    for start in (None, LATE):
+        with pytest.raises(UnavailableData, match=r"want 120 bars before it.* begin on 2000-08-21"):
+            look(start)
+    assert STOCKS.times[120].date() == date(2000, 8, 21)
+    look(date(2000, 8, 21))
+
+
+def test_a_search_that_leaves_the_windows_alone_may_begin_cold():
+    assert sweep(course_of(STOCKS), SMALL).trials == 6
+
+
+def test_windows_longer_than_the_bars_are_refused_by_how_many_there_are():
+    few = load(["AAPL"], last=date(2000, 5, 31))
+    with pytest.raises(UnavailableData, match=r"no day has 120 bars before it.* there are AAPL 64"):
+        sweep(course_of(few, date(2000, 5, 1)), WINDOWS)

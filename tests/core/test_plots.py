@@ -81,6 +81,21 @@ def test_a_gain_and_a_loss_of_one_size_are_equally_far_from_white(months):
     assert cells.zmin == -cells.zmax and cells.zmax >= max(map(abs, months))
 
 
+@given(st.floats(-99, 999))
+def test_a_month_is_printed_in_three_digits_and_with_its_sign(percent):
+    text = plots.three_digits(percent)
+    assert len(text.strip("-").replace(".", "")) <= 3
+    assert float(text) == pytest.approx(percent, abs=0.5 if abs(percent) >= 9.95 else 0.05)
+    assert text.startswith("-") == (float(text) < 0)  # no minus before a zero
+
+
+def test_a_month_without_a_return_is_left_blank_and_the_digits_have_a_size():
+    frame = pd.DataFrame([[1.0, np.nan]], columns=["Jan", "Feb"], index=[2024])
+    cells = plots.monthly_table(frame).data[0]
+    assert [*cells.text[0]] == ["1.0", ""]
+    assert cells.textfont.size == plots.PRINTED >= 11  # else as small as plotly likes
+
+
 @given(st.floats(-1e6, 1e6), st.floats(0, 1e4), st.floats(0, 1e4))
 def test_costs_lead_from_before_to_after(gross, fees, borrow):
     bars = plots.cost_bars({"fees": fees, "borrow": borrow}, gross).data[0]

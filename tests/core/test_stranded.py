@@ -9,9 +9,14 @@ from hypothesis import strategies as st
 from argo_alpine.backtest import Backtest, backtest
 from argo_alpine.bars import COLUMNS, Bars
 from argo_alpine.engine import Policy
+from argo_alpine.fields import Grid
+from argo_alpine.folds import Windows
+from argo_alpine.optimize import sweep
 from argo_alpine.results import stranded_in_words
 from argo_alpine.risk import RiskPolicy
 from argo_alpine.sizing import SizingPolicy
+from argo_alpine.stretches import Candidate, Span, course_of, stitched, stretch
+from argo_alpine.walk_forward import Objective, WalkForward, fold_table, outcomes, walk_forward
 from tests.test_parity import QUICK, a_market
 
 EAGER = Policy(
@@ -62,3 +67,77 @@ def test_the_markets_above_strand_positions_and_hold_others():
     runs = [run_of(seed, 45) for seed in range(20)]
     assert sum(len(run.stranded) for run in runs) > 3
     assert sum(len(run.holdings) - len(run.stranded) for run in runs) > 3
+
+
+def shares(seed: int, last: int | None, n_spans: int) -> list[float]:
+    """What a search says of some candidates, on a sheet or in spans put end to end."""
+    bars = a_market(seed, 60, ("A", "B"), 0.02, missing=0.0)
+    course = course_of(bars if last is None else cut(bars, "B", last))
+    spans = (Span(0, 20), Span(20, 60))[-n_spans:] if n_spans > 1 else course.spans
+    thrifty = replace(EAGER, sizing=replace(EAGER.sizing, base_pct=5.0))
+    some = [Candidate(EAGER), Candidate(thrifty)]
+    return [one.stranded for one in outcomes(replace(course, spans=spans), some)]
+
+
+@settings(max_examples=30)
+@given(st.integers(0, 2**32 - 1), st.one_of(st.none(), st.integers(30, 58)))
+def test_a_candidate_is_stranded_with_what_a_backtest_holds_beyond_its_bars(seed, last):
+    first, second = shares(seed, last, 1)
+    assert first == run_of(seed, last).stranded["share"].abs().sum()
+    assert (second == 0) == (first == 0) and second <= first
+
+
+@settings(max_examples=20)
+@given(st.integers(0, 2**32 - 1), st.integers(30, 58))
+def test_spans_end_to_end_are_stranded_as_the_worst_of_them(seed, last):
+    bars = cut(a_market(seed, 60, ("A", "B"), 0.02, missing=0.0), "B", last)
+    course, spans = course_of(bars), (Span(0, 20), Span(20, 60))
+    parts = [stretch(course, Candidate(EAGER), span) for span in spans]
+    assert parts[0].stranded == 0.0
+    assert stitched(parts, course.cash).stranded == parts[1].stranded == shares(seed, last, 2)[0]
+
+
+TWO = Grid({"sizing.base_pct": (5.0, 10.0)})
+
+
+def walk_of(seed: int, last: int | None) -> WalkForward:
+    bars = a_market(seed, 120, ("A", "B"), 0.02, missing=0.0)
+    bars = bars if last is None else cut(bars, "B", last)
+    aim = Objective("total_return", 0)
+    return walk_forward(bars, TWO, Windows(40, 20), Candidate(EAGER), aim)
+
+
+def test_a_walk_names_the_folds_whose_symbols_had_ended():
+    walk = next(w for w in (walk_of(seed, 65) for seed in range(20)) if w.steps[1].outcome.stranded)
+    share = walk.steps[1].outcome.stranded
+    assert [step.outcome.stranded > 0 for step in walk.steps] == [False, True, False, False]
+    assert walk.outcome.stranded == share == fold_table(walk)["stranded"].max()
+    assert walk.stranded.startswith(
+        "Tests (fold 2) sold positions whose symbols had no bars any more at their last close, "
+        f"up to {100 * share:.1f} % of the equity"
+    )
+    assert walk.stranded in walk._repr_html_()
+
+
+def test_a_walk_says_how_many_trials_of_a_training_were_stranded():
+    walk = next(w for w in (walk_of(seed, 75) for seed in range(20)) if w.steps[2].blind[0])
+    assert walk.steps[2].blind[0] == 2
+    assert "Trials in training (fold 3: 2 of 2" in walk.stranded
+
+
+def test_a_walk_and_a_sweep_of_symbols_that_go_on_say_nothing():
+    walk = walk_of(3, None)
+    assert walk.stranded == ""
+    assert "any more" not in walk._repr_html_()
+    bars = a_market(3, 60, ("A", "B"), 0.02, missing=0.0)
+    assert "any more" not in sweep(course_of(bars), TWO, Candidate(EAGER)).caveat
+
+
+def test_a_sweep_says_how_many_of_its_trials_were_stranded():
+    seed = next(s for s in range(20) if len(run_of(s, 45).stranded))
+    bars = cut(a_market(seed, 60, ("A", "B"), 0.02, missing=0.0), "B", 45)
+    found = sweep(course_of(bars), TWO, Candidate(EAGER))
+    most = found.table["stranded"].max()
+    assert "out of sample. 2 of 2 trials sold positions whose symbols had no bars" in found.caveat
+    assert f"up to {100 * most:.1f} % of the equity" in found.caveat
+    assert most == run_of(seed, 45).stranded["share"].abs().sum()

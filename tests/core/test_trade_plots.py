@@ -88,6 +88,7 @@ def test_every_trade_has_its_way_and_is_blue_only_if_it_won(trades):
     counts = [len(trace[0].x) // 3 for trace in (won, lost)]
     assert counts == [(trades["pnl"] > 0).sum(), (trades["pnl"] <= 0).sum()]
     assert [won[0].name, lost[0].name] == [f"Won {counts[0]}", f"Not won {counts[1]}"]
+    assert won[0].line.dash == "solid" != lost[0].line.dash  # also on a print without colours
 
 
 @pytest.mark.parametrize(("n", "marked"), [(FEW, True), (FEW + 1, False)])

@@ -7,6 +7,9 @@ import tokenize
 from pathlib import Path
 
 import pytest
+from papermill import inspect_notebook
+
+from services.common.reports import declared
 
 ROOT = Path(__file__).parents[2]
 TEMPLATES = sorted((ROOT / "nbs" / "reports").glob("*.ipynb"))
@@ -55,6 +58,14 @@ def a_template(path: Path, parameters: str, *tags: str) -> Path:
 @pytest.mark.parametrize("template", TEMPLATES, ids=lambda p: p.stem)
 def test_parameters_are_tagged_typed_and_explained(template):
     assert flaws(template) == []
+
+
+@pytest.mark.parametrize("template", TEMPLATES, ids=lambda p: p.stem)
+def test_papermill_finds_every_parameter_and_has_nothing_to_say(template, caplog):
+    found = inspect_notebook(template)
+    assert {*found} == {*declared(template)}
+    assert all(one["help"] for one in found.values())
+    assert caplog.text == ""
 
 
 def test_a_sound_template_has_no_flaws(tmp_path):

@@ -4,13 +4,15 @@ from datetime import date
 
 import pytest
 
+from argo_alpine.domain import InvalidPolicy
 from argo_alpine.fields import Grid
 from argo_alpine.folds import Windows
 from argo_alpine.loading import load
 from argo_alpine.optimize import plateau
+from argo_alpine.samples import samples_folder
 from argo_alpine.trials import Ledger
 from argo_alpine.walk_forward import Objective, walk_forward
-from services.common.reports import render
+from services.common.reports import FILES, render
 
 SMALL = {
     "symbols": "AAPL",
@@ -37,6 +39,27 @@ def test_the_page_shows_the_walk_and_counts_its_trials(tmp_path):
     n = len(Ledger(book))
     assert f"{n} trials in the ledger, {n} of them on symbols of these names." in page
     assert "Hypothetical" in page
+    for file in report.folder.iterdir():  # a page is shared: it names the ledger and no place
+        assert str(tmp_path) not in file.read_text()
+    assert report.manifest["parameters"]["ledger"] == "trials.jsonl"
+
+
+def test_a_ledger_is_where_it_was_named_from_and_outlives_the_report(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):
+        report = render("walk_forward", SMALL | {"ledger": "kept/book.jsonl"}, tmp_path / "out")
+        assert {path.name for path in report.folder.iterdir()} == {*FILES}
+        lines = (tmp_path / "kept" / "book.jsonl").read_text().splitlines()
+        assert len(lines) == len(Ledger(tmp_path / "kept" / "book.jsonl")) > 0
+    assert report.manifest["parameters"]["ledger"] == "book.jsonl"
+
+
+@pytest.mark.parametrize("name", ["report.html", ".book", "samples"])
+def test_a_ledger_whose_name_could_be_taken_for_another_thing_is_refused(tmp_path, name):
+    asked = {"ledger": str(tmp_path / name), "data": str(samples_folder())}
+    with pytest.raises(InvalidPolicy, match="rename it"):
+        render("walk_forward", SMALL | asked, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_walk_that_could_never_choose_is_a_page_that_says_so(tmp_path):
