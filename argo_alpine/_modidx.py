@@ -585,6 +585,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
             'argo_alpine.readings': { 'argo_alpine.readings.check_rows': ('readings.html#check_rows', 'argo_alpine/readings.py'),
                                       'argo_alpine.readings.readings_in': ('readings.html#readings_in', 'argo_alpine/readings.py'),
                                       'argo_alpine.readings.readings_of': ('readings.html#readings_of', 'argo_alpine/readings.py'),
+                                      'argo_alpine.readings.recorded_in_words': ( 'readings.html#recorded_in_words',
+                                                                                  'argo_alpine/readings.py'),
                                       'argo_alpine.readings.values_in': ('readings.html#values_in', 'argo_alpine/readings.py')},
             'argo_alpine.records': { 'argo_alpine.records.canonical': ('records.html#canonical', 'argo_alpine/records.py'),
                                      'argo_alpine.records.chained': ('records.html#chained', 'argo_alpine/records.py'),
