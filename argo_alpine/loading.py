@@ -128,7 +128,7 @@ def check_moments(table: "pd.DataFrame") -> None:
 # %% ../nbs/03_loading.ipynb #5b3e0c31
 def check_one(table: "pd.DataFrame") -> None:
     "*Raises* `InvalidData` where a column says that a file is of several symbols."
-    for column in {"symbol", "ticker"} & {*table}:
+    for column in (name for name in ("symbol", "ticker") if name in table):
         names = table[column].fillna("").astype(str)
         why = f"follows {names.iloc[0]!r}: a file is of one symbol: make a SYMBOL.csv of each"
         check_cells((names != names.iloc[0]).to_numpy(), table, column, why)

@@ -31,6 +31,7 @@ from .knobs import check_is
 from .loading import Action
 from .metrics import SHORT, is_short
 from .plateau import best, nearby_scores, plateau_scores
+from .readings import fingerprint
 from .records import digest, parsed
 from .sessions import instant
 from .shares import reading
@@ -83,7 +84,7 @@ def ground_of(course: Course) -> dict[str, object]:
         "periods": ends,
         "cash": course.cash,
         "per_year": course.per_year,
-        "readings": digest(course.readings),
+        "readings": fingerprint(course.readings),
         **({"actions": digest(met)} if (met := actions_met(course)) else {}),
     }
 

@@ -299,4 +299,6 @@ def instants_in(
     is_zoned = table[column].str.fullmatch(ZONED, na=False)
     why = f"is no instant with a zone: write it as 2024-03-01T21:00:00Z{instead}"
     check_cells((found.isna() | ~is_zoned).to_numpy(), table, column, why)
+    is_finer = (found != found.dt.floor("us")).to_numpy()
+    check_cells(is_finer, table, column, "is finer than a microsecond: round it up")
     return pd.DatetimeIndex(found)

@@ -37,7 +37,7 @@ from .inputs import by_name
 from .knobs import numbers
 from .loading import Action, first_day
 from .reader import Opinions
-from .results import turned_over
+from .results import OVER, turned_over
 from .sessions import date_of, day_number
 
 # %% ../nbs/32_stretches.ipynb #a351e186
@@ -152,11 +152,11 @@ def close_out(
 # %% ../nbs/32_stretches.ipynb #32stra02
 @compiled
 def is_over(market: Market, s: int) -> bool:
-    "Whether a symbol has no bar on the last day."
+    "Whether a symbol has had no bar for long."
     days, i = market.days, len(market.days) - 1
-    while i >= 0 and days[i] == days[-1] and np.isnan(market.close[i, s]):
+    while i >= 0 and days[i] >= days[-1] - OVER and np.isnan(market.close[i, s]):
         i -= 1
-    return i < 0 or days[i] != days[-1]
+    return i < 0 or days[i] < days[-1] - OVER
 
 
 @compiled

@@ -20,6 +20,7 @@ from argo_alpine.domain import (
     Reading,
     Session,
     exchange_date,
+    parts_of,
 )
 from argo_alpine.engine import Policy, decide
 from argo_alpine.fills import EARLIER, STOP, UNFILLED, entry_at, entry_price, exit_at, exit_price
@@ -157,7 +158,7 @@ class Rehearsal:
         for action in self.actions:
             if self.falls_on(action, t):
                 found.setdefault(action.symbol, []).append(action)
-        joined = {name: (some[0].day, *in_one(some)) for name, some in found.items()}
+        joined = {name: (some[0].day, *in_one(some)) for name, some in sorted(found.items())}
         return [(Action(name, *one), earlier) for name, (*one, earlier) in joined.items()]
 
     def falls_on(self, action: Action, t: int) -> bool:
@@ -298,8 +299,13 @@ class Rehearsal:
         made = []
         for source in ("massive", "alpha_vantage"):
             values = {name: float(self.states[s][name]) for name in NEEDS[source]}
-            if source == "alpha_vantage":  # the vendor rounds
-                values = {name: round(value, 4) for name, value in values.items()}
+            if source == "alpha_vantage":  # the vendor rounds; of coins one that is finer does
+                fine = parts_of(values["close"])
+                parts = {name: 1e4 if name == "rsi" else fine for name in values}
+                values = {
+                    name: float(np.rint(v * parts[name]) / parts[name])
+                    for name, v in values.items()
+                }
             if all(np.isfinite(value) for value in values.values()):
                 made.append(Reading(source, symbol, at, until, values))
         latest = {

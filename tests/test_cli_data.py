@@ -186,7 +186,7 @@ def test_what_sources_said_is_heard_by_every_command(run, prices, tmp_path):
     (prices / "readings.csv").write_text(TOLD + "".join(rows))
     code, out, err = run("signal-quality", "--data", "prices", "--json")
     heard = json.loads(out)
-    assert code == 0 and "readings.csv: 300 of sonar." in err
+    assert code == 0 and "By readings.csv sonar is heard at 250 of 500 closes decided here" in err
     voted = [{s["source"]: s["voted"] for s in said["sources"]} for said in (silent, heard)]
     assert voted[0]["sonar"] == 0 < voted[1]["sonar"] and voted[1]["x_sentiment"] == 0
     for command in ("backtest", "sweep", "walk-forward"):
@@ -194,7 +194,16 @@ def test_what_sources_said_is_heard_by_every_command(run, prices, tmp_path):
                                                  str(tmp_path / "trials.jsonl"))  # fmt: skip
         more += ("--train", "80", "--test", "40") if command == "walk-forward" else ()
         code, out, err = run(command, "--data", "prices", *more, "--json")
-        assert (code, json.loads(out)["data"]["readings"]["sonar"]) == (0, 300), err
+        assert (code, json.loads(out)["data"]["readings"]["sonar"]) == (0, 250), err
+    (prices / "readings.csv").write_text(
+        TOLD + f"CCC,sonar,{days[9]}T17:00Z,{days[9]}T23:00Z,1,90\n"
+    )
+    assert "readings.csv says nothing of AAA, BBB." in run("backtest", "--data", "prices")[2]
+    (prices / "readings.csv").write_text(
+        TOLD + f"AAA,sonar,{days[9]}T01:00Z,{days[9]}T02:00Z,1,90\n"
+    )
+    _, _, err = run("backtest", "--data", "prices")
+    assert "Of readings.csv, 1 long, nothing is alive at a close decided here." in err
     (prices / "readings.csv").write_text(
         TOLD + "AAA,sonar,2024-01-02T17:00Z,2024-01-02T23:00Z,1,\n"
     )
@@ -377,7 +386,7 @@ def test_a_run_without_a_trade_says_what_kept_it_from_one(run, prices):
 def test_a_folder_whose_name_could_be_taken_for_another_thing_is_no_reports(tmp_path, prices, name):
     odd = prices.rename(tmp_path / name)
     with pytest.raises(InvalidPolicy, match="rename it"):
-        reports.beside({"data": str(odd)}, tmp_path)
+        reports.beside({"data": str(odd)}, tmp_path, tmp_path / "out")
 
 
 def test_a_report_runs_no_code_of_its_folder(tmp_path, prices):

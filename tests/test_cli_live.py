@@ -351,14 +351,16 @@ def test_a_missing_entry_is_named(run, book):
 def test_what_a_book_heard_is_a_folder_that_a_backtest_reads(run, book, tmp_path):
     code, out, _ = run("export", book, "--into", "heard")
     assert (code, out[:26]) == (0, "heard: 4 symbols, 3,910 ba")
+    assert "12 closes were decided live; the first with --from 2005-03-01." in out
     code, out, err = run("backtest", "--data", "heard", "--from", "2005-03-01", "--json")
     assert code == 0
     assert json.loads(out)["data"]["readings"] == {"x_sentiment": 12, "sonar": 12}
-    assert "readings.csv: 12 of x_sentiment, 12 of sonar" in err
+    assert "By readings.csv x_sentiment is heard at 12 and sonar is heard at 12 of" in err
     code, out, _ = run("export", book, "--into", "again", "--json")
     told = json.loads(out)
     assert (told["symbols"], told["readings"], told["left"]) == (4, 24, 0)
-    assert told["folder"] == "again"
+    assert (told["folder"], told["sandbox"], told["first"]) == ("again", False, "2005-03-01")
+    assert (told["decided"], told["apart"]) == (12, 0)
 
 
 def test_an_export_mixes_with_nothing_and_needs_something_heard(run, book, tmp_path):

@@ -341,6 +341,20 @@ def test_both_loops_keep_the_net_limit_alike(seed, is_limit):
     assert differences(run, *rehearse(bars, loose, FillPolicy(), readings, 100_000.0))
 
 
+@pytest.mark.parametrize("unit", [1e-3, 1e-4, 1e-6, 1e-8])
+@pytest.mark.parametrize("is_limit", [False, True])
+def test_both_loops_trade_coins_alike(unit, is_limit):
+    """Fifty dollars become five cents, half a cent, and less than anything is quoted in."""
+    whole = a_market(8, 150, ("A", "B", "C"), 0.03)
+    bars = replace(whole, **{n: getattr(whole, n) * unit for n in ("open", "high", "low", "close")})
+    sizing = SizingPolicy(is_limit=is_limit, limit_bps=40.0)
+    policy = Policy(indicators=QUICK, risk=RiskPolicy(collar_pct=20.0), sizing=sizing)
+    readings = some_readings(8, bars)
+    run = backtest(bars, policy, FillPolicy(), readings, keep_log=True)
+    assert len(run.trades) > 5
+    assert differences(run, *rehearse(bars, policy, FillPolicy(), readings, 100_000.0)) == []
+
+
 @pytest.mark.parametrize("is_limit", [False, True])
 @pytest.mark.parametrize(("seed", "gross_pct"), [(37, 100.0), (49, 60.0), (57, 100.0)])
 def test_both_loops_count_a_position_that_cannot_be_left(seed, gross_pct, is_limit):

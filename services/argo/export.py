@@ -2,91 +2,128 @@
 
 import csv
 import json
+import os
+import shutil
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime, timedelta
 from hashlib import sha256
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from argo_alpine.bars import COLUMNS
-from argo_alpine.domain import Bar, InvalidVote, Reading, exchange_date
+from argo_alpine.domain import Bar, Entry, InvalidJournal, InvalidVote, Reading, exchange_date
 from argo_alpine.loading import opens_split
 from argo_alpine.readings import MAY, SAID
-from argo_alpine.samples import READINGS, SPLITS, SUMS
+from argo_alpine.samples import READINGS, SPLITS, SUMS, SYMBOL, are_bars
 from argo_alpine.votes import NEEDS, checked_values
 from services.argo import store, tables
+from services.argo.journal import flaw
 from services.argo.tape import Split
 from services.argo.wire import loaded
 
 VALUES = tuple(name for source in SAID for name in (*NEEDS[source], *MAY[source]))
+BRIEF = timedelta(seconds=1)  # what was heard at one close is not heard at the next
 Row = tuple[object, ...]
 
 
-BRIEF = timedelta(seconds=1)  # what was heard at one close is not heard at the next
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass
 class Heard:
     """What a book has heard, as far as a backtest can hear it again."""
 
-    is_sandbox: bool
-    bars: dict[str, list[Bar]]  # by symbol, ascending
-    splits: list[Split]  # of which the next bar shows that they came
-    readings: list[Reading]  # ascending; dated at the close that they helped to decide
-    unreadable: int  # readings that no vote could be made of
+    bars: dict[str, list[Bar]] = field(default_factory=lambda: defaultdict(list))  # ascending
+    splits: list[Split] = field(default_factory=list)  # of which the next bar shows that they came
+    readings: list[Reading] = field(default_factory=list)  # dated at the close they helped decide
+    unreadable: int = 0  # readings that no vote could be made of
+    decided: int = 0  # closes of symbols, live
+    apart: int = 0  # of them without what Alpha Vantage says of that very close
+    first: date | None = None  # on which one was decided live
+    is_sandbox: bool | None = None  # whether the world ever was a stand-in; none: an older book
+
+    def add(self, seen: Sequence[Reading], closes: Mapping[str, datetime]) -> None:
+        """Take in what one decision about some closes was made from."""
+        vendor = {
+            r.symbol for r in seen if r.source == "alpha_vantage" and r.at == closes[r.symbol]
+        }
+        said = [r for r in seen if r.source in SAID]
+        sound = [r for r in said if is_readable(r)]
+        self.decided, self.apart = (
+            self.decided + len(closes),
+            self.apart + len(closes) - len(vendor),
+        )
+        self.unreadable += len(said) - len(sound)
+        self.first = self.first or min(map(exchange_date, closes.values()))
+        self.readings += [
+            replace(r, at=closes[r.symbol], expires=closes[r.symbol] + BRIEF) for r in sound
+        ]
 
 
 def heard(session: Session) -> Heard:
-    """Everything in a book that a decision was made from, but for what bars say themselves."""
-    bars = defaultdict[str, list[Bar]](list)
-    for _, bar in store.read_bars(session):
-        bars[bar.symbol].append(bar)
-    for some in bars.values():
-        some.sort(key=lambda bar: bar.at)
-    said = [*said_at_closes(session)]
-    sound = {(r.at, r.symbol, r.source): r for r in said if is_readable(r)}
-    latest = {(split.symbol, split.at): split for split in store.read_splits(session)}
-    came = [split for split in latest.values() if first_after(split, bars[split.symbol])]
-    readings, unreadable = [sound[key] for key in sorted(sound)], len(said) - len(sound)
-    return Heard(is_of_sandbox(session), dict(bars), came, readings, unreadable)
-
-
-def is_of_sandbox(session: Session) -> bool:
-    """Whether the last start was with stand-ins for the world."""
-    start = store.last_entry(session, "start")
-    return bool(start and json.loads(start.body).get("sandbox", False))
-
-
-def said_at_closes(session: Session) -> Iterator[Reading]:
-    """What X and Sonar said in each decision about a close, as of that close.
+    """Everything in a book that a decision was made from, but for what bars say themselves.
 
     A decision waits for sources, so what it heard may be younger than the close; the same reading
     may be old by the next one. A backtest decides at the close itself, and must hear the same.
+    *Raises* `InvalidJournal` for a symbol that is no name of a file, or a damaged book.
     """
-    kept = spoken(session)
+    told, kept = Heard(is_sandbox=is_of_sandbox(session)), every_reading(session)
+    for _, bar in store.read_bars(session):
+        check_symbol(bar.symbol)
+        told.bars[bar.symbol].append(bar)
+    for some in told.bars.values():
+        some.sort(key=lambda bar: bar.at)
+    for entry, body in whole(session):
+        bars = body["moment"]["bars"] if entry.kind == "moment" else ()
+        closes = {bar["symbol"]: datetime.fromisoformat(bar["at"]) for bar in bars}
+        if closes:
+            seen = [found(kept, name, entry) for name in body["readings"]]
+            alive = [r for r in seen if r.symbol in closes and r.at <= entry.at < r.expires]
+            told.add(alive, closes)
+    latest = {(split.symbol, split.at): split for split in store.read_splits(session)}
+    told.splits = [s for s in latest.values() if first_after(s, told.bars[s.symbol])]
+    told.readings.sort(key=lambda r: (r.at, r.symbol, r.source))
+    return told
+
+
+def check_symbol(symbol: str) -> None:
+    """*Raises* `InvalidJournal` for what a folder of bars could not hold."""
+    is_name = SYMBOL.fullmatch(symbol) and symbol == symbol.upper()
+    if not (is_name and are_bars(Path(f"{symbol}.csv"))):
+        raise InvalidJournal(f"{symbol!r} is no symbol that a folder of bars can hold")
+
+
+def is_of_sandbox(session: Session) -> bool | None:
+    """Whether any start was with stand-ins for the world; none: that was not written down yet."""
+    starts = [body for entry, body in whole(session) if entry.kind == "start"]
+    said = [start.get("sandbox") for start in starts]
+    return True if True in said else None if None in said else False
+
+
+def whole(session: Session) -> Iterator[tuple[Entry, Any]]:
+    """The entries of the journal, and what they hold. *Raises* `InvalidJournal`."""
+    last = None
     for entry in store.read_journal(session):
-        if entry.kind != "moment":
-            continue
-        body = json.loads(entry.body)
-        closes = {
-            bar["symbol"]: datetime.fromisoformat(bar["at"]) for bar in body["moment"]["bars"]
-        }
-        for reading in (kept[name] for name in body["readings"] if name in kept):
-            close = closes.get(reading.symbol)
-            if close and reading.at <= entry.at < reading.expires:
-                yield replace(reading, at=close, expires=close + BRIEF)
+        if wrong := flaw(last, entry):
+            raise InvalidJournal(f"entry {entry.seq}: {wrong}; restore the book from a backup")
+        last = entry
+        yield entry, json.loads(entry.body)
 
 
-def spoken(session: Session) -> dict[str, Reading]:
-    """Readings of X and Sonar by their digests."""
-    table = tables.readings
-    query = select(table.c.digest, table.c.body).where(table.c.source.in_(SAID))
+def every_reading(session: Session) -> dict[str, Reading]:
+    """Readings by their digests."""
+    query = select(tables.readings.c.digest, tables.readings.c.body)
     return {name: loaded(Reading, text) for name, text in session.execute(query)}
+
+
+def found(kept: Mapping[str, Reading], name: str, entry: Entry) -> Reading:
+    """A reading that a decision was made from. *Raises* `InvalidJournal`."""
+    if name not in kept:
+        raise InvalidJournal(f"entry {entry.seq}: reading {name[:16]} is gone; restore the book")
+    return kept[name]
 
 
 def is_readable(reading: Reading) -> bool:
@@ -131,9 +168,8 @@ def tables_of(told: Heard) -> dict[str, tuple[Sequence[str], Iterable[Row]]]:
     return files
 
 
-def write(told: Heard, folder: Path) -> None:
-    """Write a folder of bars, its checksums last. *Raises* `OSError`."""
-    folder.mkdir(parents=True, exist_ok=True)
+def write_files(told: Heard, folder: Path) -> None:
+    """Write the files of a folder of bars, and their checksums."""
     sums = []
     for name, (head, rows) in tables_of(told).items():
         path = folder / name
@@ -141,3 +177,15 @@ def write(told: Heard, folder: Path) -> None:
             csv.writer(file, lineterminator="\n").writerows([head, *rows])
         sums.append(f"{sha256(path.read_bytes()).hexdigest()}  {name}\n")
     (folder / SUMS).write_text("".join(sums), encoding="utf-8")
+
+
+def write(told: Heard, folder: Path) -> None:
+    """Write a folder of bars whole, or not at all. *Raises* `OSError`."""
+    part = folder.with_name(f".{folder.name}.{os.getpid()}")
+    part.mkdir(parents=True)
+    try:
+        write_files(told, part)
+        os.replace(part, folder)  # also an empty one that is there
+    except BaseException:
+        shutil.rmtree(part)
+        raise

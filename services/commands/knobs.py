@@ -87,7 +87,6 @@ def asked(
     basis: str = "splits",
 ) -> "Asked":
     """The bars that are asked for: defaults are of the samples, and of no other folder."""
-    from argo_alpine.samples import READINGS
     from services.common import folders
 
     if not data and not is_unsaid(context, "data"):
@@ -100,10 +99,18 @@ def asked(
         for name, day in (("first", first), ("last", last))
     )
     found = folders.asked(data, names, begin, end, periods, basis)
-    counts = [f"{n:,} of {name}" for name, n in found.spoken.items() if n]
-    said = f"{READINGS}: {', '.join(counts)}" if counts else f"X and Sonar abstain: no {READINGS}"
-    tell(f"Decided: {found}; bars before that warm up the indicators. {said}.")
+    tell(f"Decided: {found}; bars before that warm up the indicators. {heard_in_words(found)}")
     return found
+
+
+def heard_in_words(found: "Asked") -> str:
+    """What X and Sonar say in a folder, and why they say nothing."""
+    from argo_alpine.readings import recorded_in_words
+    from argo_alpine.samples import READINGS, has
+
+    if not found.readings and has(READINGS, found.folder):
+        return f"{READINGS} says nothing of {', '.join(found.bars.symbols)}."
+    return recorded_in_words(found.decided, found.readings)
 
 
 def told_gaps(prices: "Asked") -> None:

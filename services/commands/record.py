@@ -133,8 +133,9 @@ def export(
 ) -> None:
     """Write what a book has heard as a folder of bars, to try other policies on it.
 
-    Bars as they were first heard, splits, and what X and Sonar said in each decision about a close,
-    dated at that close and for it alone. So the policy that ran decides there what it decided.
+    Bars as they were first heard, splits, and what X and Sonar said in each decision about a
+    close, dated at that close and for it alone. Alpha Vantage and Massive are computed from the
+    bars again: where the first had not spoken in time, a backtest can decide otherwise.
 
     \b
     Examples:
@@ -142,12 +143,9 @@ def export(
       argo-alpine export paper --into heard --json
       argo-alpine backtest --data heard --set consensus.threshold=70
     """
-    from services.argo.export import heard
-
     path = found(book)
     check_empty(into)
-    with opened(path) as session:
-        told = heard(session)
+    told = heard_in(path)
     write_down(told, into)
     counts = {
         "symbols": len(told.bars),
@@ -155,13 +153,50 @@ def export(
         "readings": len(told.readings),
         "splits": len(told.splits),
     }
+    if told.is_sandbox is not False:
+        tell(MADE_UP if told.is_sandbox else PERHAPS_MADE_UP)
     if json:
-        return say({"book": str(path), "folder": str(into), **counts, "left": told.unreadable})
+        live = {"decided": told.decided, "apart": told.apart, "first": str(told.first or "")}
+        about = {"book": str(path), "folder": str(into), "sandbox": told.is_sandbox}
+        return say({**about, **counts, **live, "left": told.unreadable})
     print(f"{near(into)}: " + ", ".join(f"{n:,} {name}" for name, n in counts.items()))
+    print("\n".join(notes_on(told)))
+
+
+MADE_UP = "From the sandbox: X and Sonar are stand-ins there, and what they say is made up."
+PERHAPS_MADE_UP = (
+    "An older book: it does not say whether it is from the sandbox, where X is made up."
+)
+
+
+def notes_on(told: "Heard") -> Iterator[str]:
+    """What to know before a backtest of it is believed."""
+    if told.first is None:
+        yield "Nothing was decided live yet."
+        return
+    yield f"{told.decided:,} closes were decided live; the first with --from {told.first}."
+    if told.apart:
+        yield (
+            f"At {told.apart:,} of them Alpha Vantage had not spoken of that close in time. A "
+            "backtest computes what it would have said, and can decide otherwise there."
+        )
     if told.unreadable:
-        tell(f"{told.unreadable:,} readings were left out: no vote can be made of them.")
-    if told.is_sandbox:
-        tell("From the sandbox: X and Sonar are stand-ins there, and what they say is made up.")
+        yield f"{told.unreadable:,} readings were left out: no vote can be made of them."
+
+
+def heard_in(path: Path) -> "Heard":
+    """What a book has heard. *Raises* `InvalidJournal`, `UnavailableData`."""
+    from argo_alpine.domain import Invalid, InvalidJournal
+    from services.argo.export import heard
+
+    try:
+        with opened(path) as session:
+            return heard(session)
+    except (LookupError, TypeError, ValueError) as error:
+        if isinstance(error, Invalid):
+            raise
+        why = f"{path} cannot be read ({error}): `argo-alpine replay` says where"
+        raise InvalidJournal(why) from None
 
 
 def check_empty(folder: Path) -> None:

@@ -111,7 +111,7 @@ def opened(path: Path) -> "Ledger":
 
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
-        book = Ledger(path)
+        book = Ledger(path.expanduser())
     for warning in said:
         tell(f"Warning: {warning.message}")
     return book

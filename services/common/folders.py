@@ -10,7 +10,7 @@ from argo_alpine.domain import Reading
 from argo_alpine.gaps import Gap, gaps
 from argo_alpine.indicators import IndicatorPolicy, warm_up
 from argo_alpine.loading import bars_in, first_day, load
-from argo_alpine.readings import SAID, readings_of
+from argo_alpine.readings import closes_heard, readings_of
 from argo_alpine.samples import checksums, data_folder, files_of, is_samples, read, symbols_there
 from argo_alpine.sessions import date_of, day_number
 
@@ -34,13 +34,18 @@ class Asked:
 
     @property
     def spoken(self) -> dict[str, int]:
-        """How many readings there are of each source that has a past only where it was recorded."""
-        return {name: sum(r.source == name for r in self.readings) for name in SAID}
+        """At how many decided closes X and Sonar are heard."""
+        return closes_heard(self.decided, self.readings)
+
+    @property
+    def decided(self) -> Bars:
+        """Without those that only warm up."""
+        return between(self.bars, self.first, None)
 
     @property
     def gaps(self) -> tuple[Gap, ...]:
         """What symbols lack of the days that are decided."""
-        return gaps(between(self.bars, self.first, None))
+        return gaps(self.bars, self.first)
 
     @property
     def origin(self) -> dict[str, object]:

@@ -170,7 +170,17 @@ def meant(known: Mapping[str, Parameter], given: Mapping[str, Setting]) -> dict[
     return dict(given) | {k: v for k, v in zip(UNSAID, everything, strict=True) if k in unsaid}
 
 
-def beside(given: Mapping[str, Setting], work: Path) -> tuple[dict[str, Setting], list[Path]]:
+def ledger_of(name: str, out: Path) -> Path:
+    """Where a ledger is. *Raises* `InvalidPolicy` for what a report would take away with it."""
+    place = Path(os.path.abspath(Path(name).expanduser()))
+    if place.resolve().is_relative_to(out.resolve()) or (place.exists() and not place.is_file()):
+        raise InvalidPolicy(f"the ledger must be a file, and outside of the report, was {name}")
+    return place
+
+
+def beside(
+    given: Mapping[str, Setting], work: Path, out: Path
+) -> tuple[dict[str, Setting], list[Path]]:
     """The values, folder of bars and ledger by name alone, and where these are for a while.
 
     A report is shared: it must not tell where on this machine its data were. And its ledger
@@ -180,7 +190,7 @@ def beside(given: Mapping[str, Setting], work: Path) -> tuple[dict[str, Setting]
     if given.get("data"):
         places["data"] = data_folder(str(given["data"]))
     if given.get("ledger"):
-        places["ledger"] = Path(str(given["ledger"])).absolute()
+        places["ledger"] = ledger_of(str(given["ledger"]), out)
         places["ledger"].parent.mkdir(parents=True, exist_ok=True)
     links: list[Path] = []
     for place in places.values():
@@ -456,7 +466,7 @@ def render(
     with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as scratch:
         work = Path(scratch) / "report"
         work.mkdir()
-        values, links = beside(asked, work)
+        values, links = beside(asked, work, out)
         defaults = {key: parameter.default for key, parameter in known.items()}
         folder = str(asked.get("data", ""))
         before = data_of({}, defaults | values, folder) if folder else {}

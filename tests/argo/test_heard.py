@@ -3,18 +3,19 @@
 import json
 from dataclasses import replace
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from argo_alpine.backtest import backtest
-from argo_alpine.domain import Reading, exchange_date
+from argo_alpine.domain import InvalidJournal, Reading, exchange_date
 from argo_alpine.loading import load, splits_of
 from argo_alpine.readings import SAID, readings_of
 from argo_alpine.samples import READINGS, checksums
 from argo_alpine.sessions import day_number, instant
 from services.argo import store
-from services.argo.export import heard, spoken, write
+from services.argo.export import every_reading, heard, write
 from services.argo.ports import Harvest
 from services.argo.tape import Split
 from tests.argo_stage import SYMBOLS, Stage, staged
@@ -102,7 +103,11 @@ def test_with_nothing_said_or_by_its_own_times_it_would_decide_otherwise(lived):
     stage, folder = lived
     live = decided(stage)
     with stage.writer.transaction() as session:
-        by_own_times = tuple(sorted(spoken(session).values(), key=lambda r: r.at))
+        by_own_times = tuple(
+            sorted(
+                [r for r in every_reading(session).values() if r.source in SAID], key=lambda r: r.at
+            )
+        )
     for readings in ((), by_own_times):
         ours = in_a_backtest(folder, readings)
         assert {key: ours[key] for key in live} != live
@@ -164,10 +169,71 @@ def test_what_no_vote_can_be_made_of_is_left_out_and_counted(tmp_path):
     } - {("sonar", "AAPL")}
 
 
+@pytest.mark.parametrize("symbol", ["../X", "A B", "readings", "SPLITS", "", ".HID", "BTC/USD"])
+def test_a_symbol_that_no_folder_of_bars_can_hold_is_refused(tmp_path, symbol):
+    with staged(tmp_path / "book.sqlite", history=300) as stage:
+        stage.day()
+        with stage.writer.transaction() as session:
+            one = next(iter(store.read_bars(session)))[1]
+            store.keep_bars(session, 99, [replace(one, symbol=symbol)])
+            with pytest.raises(InvalidJournal, match="is no symbol that a folder of bars can hold"):
+                heard(session)
+
+
+def test_a_reading_that_is_gone_is_missed(tmp_path, monkeypatch):
+    with staged(tmp_path / "book.sqlite", history=300) as stage:
+        stage.day()
+        monkeypatch.setattr("services.argo.export.every_reading", lambda session: {})
+        with stage.writer.transaction() as session, pytest.raises(InvalidJournal, match="is gone"):
+            heard(session)
+
+
+def test_closes_that_alpha_vantage_had_not_spoken_of_are_counted(tmp_path, lived):
+    class NoVendor(Stage):
+        def opine(self, i, symbol, at):
+            super().opine(i, symbol, at)
+            self.board.readings.pop(("alpha_vantage", symbol))
+
+    stage = NoVendor(tmp_path / "book.sqlite", history=300)
+    stage.day()
+    folder = exported(stage, tmp_path / "folder")
+    with stage.writer.transaction() as session:
+        told = heard(session)
+    live, ours = decided(stage), in_a_backtest(folder, readings_of(SYMBOLS, folder))
+    stage.writer.close()
+    assert (told.apart, told.decided) == (4, 4)
+    assert {key: ours[key] for key in live} != live
+    with lived[0].writer.transaction() as session:
+        told = heard(session)
+    assert (told.apart, told.decided, str(told.first)) == (0, 32, "2005-03-01")
+
+
+def test_an_export_that_fails_leaves_nothing(lived, tmp_path, monkeypatch):
+    with lived[0].writer.transaction() as session:
+        told = heard(session)
+    made = []
+
+    def fail(path, *args, **kwargs):
+        made.append(path)
+        if len(made) == 3:
+            raise KeyboardInterrupt
+        return opened(path, *args, **kwargs)
+
+    opened = Path.open
+    monkeypatch.setattr(Path, "open", fail)
+    with pytest.raises(KeyboardInterrupt):
+        write(told, tmp_path / "folder")
+    assert len(made) == 3 and not [*tmp_path.iterdir()]
+    monkeypatch.undo()
+    (tmp_path / "folder").mkdir()
+    write(told, tmp_path / "folder")
+    assert readings_of(SYMBOLS, tmp_path / "folder") == tuple(told.readings)
+
+
 def test_a_book_says_whether_the_world_was_a_stand_in(tmp_path):
     with staged(tmp_path / "book.sqlite", history=300) as stage:
-        for is_sandbox in (True, False):
+        for is_sandbox, ever in ((False, False), (True, True), (False, True)):
             stage.engine.plan = replace(stage.engine.plan, sandbox=is_sandbox)
             stage.engine.recover()
             with stage.writer.transaction() as session:
-                assert heard(session).is_sandbox is is_sandbox
+                assert heard(session).is_sandbox is ever

@@ -31,7 +31,7 @@ def stamped(at, symbol="A") -> Bars:
 
 
 @settings(max_examples=50)
-@given(st.sets(st.integers(1, 58), min_size=1))
+@given(st.sets(st.integers(1, 58), min_size=1, max_size=15))
 def test_what_is_taken_out_of_the_life_of_a_symbol_is_missing(rows):
     whole = a_market(1, 60, ("A", "B"), 0.02, missing=0.0)
     lost = [*rows]
@@ -83,10 +83,42 @@ def test_other_calendars_are_no_gaps_and_holes_in_them_are():
     coin = np.delete(every, slice(100, 130))  # a month, Saturdays and Sundays included
     (gap,) = gaps(stamped(of_days(coin)))
     assert gap.missing == gap.longest == np.isin(sessions, every[100:130]).sum() > 15
-    weeks = join(
-        [stamped(of_days(sessions[::5])), stamped(np.delete(of_days(sessions[::5]), 7), "B")]
-    )
-    assert [(gap.symbol, gap.missing) for gap in gaps(weeks)] == [("B", 1)]
+    torn = np.delete(sessions[::5], slice(10, 30))
+    (gap,) = gaps(stamped(of_days(torn)))
+    assert gap.missing == gap.longest == 20 * 5 + 4
+
+
+def test_beside_new_york_other_calendars_are_no_gaps_either():
+    sessions = hours()[0][5000:5500]
+    every = np.arange(sessions[0], sessions[-1] + 1)
+    weekdays = every[(every + 3) % 7 < 5]
+    abroad = np.setdiff1d(
+        weekdays, weekdays[17::40]
+    )  # open on New York's holidays, and closed on others
+    for days in (abroad, every, weekdays, sessions[::5], sessions[::21]):
+        assert gaps(join([stamped(of_days(sessions)), stamped(of_days(days), "B")])) == ()
+    half = np.delete(abroad, slice(100, 200))
+    (gap,) = gaps(join([stamped(of_days(sessions)), stamped(of_days(half), "B")]))
+    assert gap.symbol == "B" and 90 < gap.missing == gap.longest <= 100
+
+
+def test_a_stray_row_of_a_holiday_hides_no_gap():
+    sessions = hours()[0][5000:5500]
+    weekdays = np.setdiff1d(np.arange(sessions[0], sessions[-1]), sessions)
+    stray = weekdays[(weekdays + 3) % 7 < 5][0]
+    torn = np.sort(np.append(np.delete(sessions, slice(200, 326)), stray))
+    (gap,) = gaps(stamped(of_days(torn)))
+    assert gap.missing == gap.longest == 126
+
+
+def test_a_gap_that_the_first_day_cuts_counts_from_there():
+    whole = a_market(1, 60, ("A", "B"), 0.02, missing=0.0)
+    torn = without(whole, "B", slice(20, 40))
+    (gap,) = gaps(torn, date_of(whole.days[30]))
+    assert (gap.symbol, gap.missing, gap.due) == ("B", 10, 30)
+    assert gaps(torn, date_of(whole.days[40])) == ()
+    run = backtest(torn, start=date_of(whole.days[30]))
+    assert "B has no bar on 10 of the 30 sessions" in run._repr_html_()
 
 
 def test_of_years_before_the_calendar_nothing_is_said():

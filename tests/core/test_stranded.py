@@ -40,7 +40,7 @@ def run_of(seed: int, last: int | None) -> Backtest:
 
 
 @settings(max_examples=30)
-@given(st.integers(0, 2**32 - 1), st.integers(30, 58))
+@given(st.integers(0, 2**32 - 1), st.integers(30, 50))
 def test_what_is_held_of_an_ended_symbol_is_stranded_since_its_last_bar(seed, last):
     run = run_of(seed, last)
     held, left = run.holdings.set_index("symbol"), run.stranded.set_index("symbol")
@@ -63,6 +63,13 @@ def test_of_symbols_whose_bars_go_on_nothing_is_said(seed):
     assert "without bars" not in run._repr_html_()
 
 
+def test_a_pause_at_the_end_is_no_end():
+    """A holiday elsewhere, a weekend beside a coin: nobody knows yet whether more bars come."""
+    for last in (56, 57, 58):
+        assert all(run_of(seed, last).stranded.empty for seed in range(10))
+        assert not any(shares(seed, last, 1)[0] for seed in range(10))
+
+
 def test_the_markets_above_strand_positions_and_hold_others():
     runs = [run_of(seed, 45) for seed in range(20)]
     assert sum(len(run.stranded) for run in runs) > 3
@@ -80,7 +87,7 @@ def shares(seed: int, last: int | None, n_spans: int) -> list[float]:
 
 
 @settings(max_examples=30)
-@given(st.integers(0, 2**32 - 1), st.one_of(st.none(), st.integers(30, 58)))
+@given(st.integers(0, 2**32 - 1), st.one_of(st.none(), st.integers(30, 50)))
 def test_a_candidate_is_stranded_with_what_a_backtest_holds_beyond_its_bars(seed, last):
     first, second = shares(seed, last, 1)
     assert first == run_of(seed, last).stranded["share"].abs().sum()
@@ -88,7 +95,7 @@ def test_a_candidate_is_stranded_with_what_a_backtest_holds_beyond_its_bars(seed
 
 
 @settings(max_examples=20)
-@given(st.integers(0, 2**32 - 1), st.integers(30, 58))
+@given(st.integers(0, 2**32 - 1), st.integers(30, 50))
 def test_spans_end_to_end_are_stranded_as_the_worst_of_them(seed, last):
     bars = cut(a_market(seed, 60, ("A", "B"), 0.02, missing=0.0), "B", last)
     course, spans = course_of(bars), (Span(0, 20), Span(20, 60))
@@ -120,7 +127,7 @@ def test_a_walk_names_the_folds_whose_symbols_had_ended():
 
 
 def test_a_walk_says_how_many_trials_of_a_training_were_stranded():
-    walk = next(w for w in (walk_of(seed, 75) for seed in range(20)) if w.steps[2].blind[0])
+    walk = next(w for w in (walk_of(seed, 70) for seed in range(20)) if w.steps[2].blind[0])
     assert walk.steps[2].blind[0] == 2
     assert "Trials in training (fold 3: 2 of 2" in walk.stranded
 

@@ -54,6 +54,14 @@ def test_a_ledger_is_where_it_was_named_from_and_outlives_the_report(tmp_path, m
     assert report.manifest["parameters"]["ledger"] == "book.jsonl"
 
 
+@pytest.mark.parametrize("name", ["out/book.jsonl", "out/kept/book.jsonl", "elsewhere"])
+def test_a_ledger_that_a_report_would_take_away_with_it_is_refused(tmp_path, name):
+    (tmp_path / "elsewhere").mkdir()
+    with pytest.raises(InvalidPolicy, match="must be a file, and outside of the report"):
+        render("walk_forward", SMALL | {"ledger": str(tmp_path / name)}, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize("name", ["report.html", ".book", "samples"])
 def test_a_ledger_whose_name_could_be_taken_for_another_thing_is_refused(tmp_path, name):
     asked = {"ledger": str(tmp_path / name), "data": str(samples_folder())}
