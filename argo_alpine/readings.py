@@ -109,7 +109,7 @@ def heard_at(at: Ints, some: Sequence[Reading]) -> tuple[Ints, Ints]:
     first, last = np.searchsorted(at, lives).T
     return first, np.minimum(last, np.append(first[1:], len(at)))
 
-
+# %% ../nbs/15_readings.ipynb #5aid0022
 def closes_heard(bars: Bars, readings: Sequence[Reading]) -> dict[str, int]:
     "At how many closes of a symbol each source was heard."
     counts = dict.fromkeys(SAID, 0)
@@ -119,7 +119,7 @@ def closes_heard(bars: Bars, readings: Sequence[Reading]) -> dict[str, int]:
         counts[SAID[k]] += int((there[np.maximum(first, until)] - there[first]).sum())
     return counts
 
-
+# %% ../nbs/15_readings.ipynb #5aid0024
 def fingerprint(readings: Sequence[Reading]) -> str:
     "A digest of everything that was said."
     told = sha256()

@@ -5,13 +5,12 @@ import json
 import os
 import shutil
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from hashlib import sha256
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -23,7 +22,7 @@ from argo_alpine.readings import MAY, SAID
 from argo_alpine.samples import READINGS, SPLITS, SUMS, SYMBOL, are_bars
 from argo_alpine.votes import NEEDS, checked_values
 from services.argo import store, tables
-from services.argo.journal import flaw
+from services.argo.journal import sound
 from services.argo.tape import Split
 from services.argo.wire import loaded
 
@@ -37,13 +36,18 @@ class Heard:
     """What a book has heard, as far as a backtest can hear it again."""
 
     bars: dict[str, list[Bar]] = field(default_factory=lambda: defaultdict(list))  # ascending
-    splits: list[Split] = field(default_factory=list)  # of which the next bar shows that they came
+    splits: list[Row] = field(default_factory=list)  # that the next bar shows: symbol, day, ratio
     readings: list[Reading] = field(default_factory=list)  # dated at the close they helped decide
     unreadable: int = 0  # readings that no vote could be made of
     decided: int = 0  # closes of symbols, live
     apart: int = 0  # of them without what Alpha Vantage says of that very close
     first: date | None = None  # on which one was decided live
-    is_sandbox: bool | None = None  # whether the world ever was a stand-in; none: an older book
+    starts: set[bool | None] = field(default_factory=set)  # with stand-ins; none: not written down
+
+    @property
+    def is_sandbox(self) -> bool | None:
+        """Whether the world ever was a stand-in; none: an older book does not say."""
+        return True if True in self.starts else None if None in self.starts else False
 
     def add(self, seen: Sequence[Reading], closes: Mapping[str, datetime]) -> None:
         """Take in what one decision about some closes was made from."""
@@ -51,15 +55,13 @@ class Heard:
             r.symbol for r in seen if r.source == "alpha_vantage" and r.at == closes[r.symbol]
         }
         said = [r for r in seen if r.source in SAID]
-        sound = [r for r in said if is_readable(r)]
-        self.decided, self.apart = (
-            self.decided + len(closes),
-            self.apart + len(closes) - len(vendor),
-        )
-        self.unreadable += len(said) - len(sound)
+        readable = [r for r in said if is_readable(r)]
+        self.decided += len(closes)
+        self.apart += len(closes) - len(vendor)
+        self.unreadable += len(said) - len(readable)
         self.first = self.first or min(map(exchange_date, closes.values()))
         self.readings += [
-            replace(r, at=closes[r.symbol], expires=closes[r.symbol] + BRIEF) for r in sound
+            replace(r, at=closes[r.symbol], expires=closes[r.symbol] + BRIEF) for r in readable
         ]
 
 
@@ -70,13 +72,16 @@ def heard(session: Session) -> Heard:
     may be old by the next one. A backtest decides at the close itself, and must hear the same.
     *Raises* `InvalidJournal` for a symbol that is no name of a file, or a damaged book.
     """
-    told, kept = Heard(is_sandbox=is_of_sandbox(session)), every_reading(session)
+    told, kept = Heard(), every_reading(session)
     for _, bar in store.read_bars(session):
         check_symbol(bar.symbol)
         told.bars[bar.symbol].append(bar)
     for some in told.bars.values():
         some.sort(key=lambda bar: bar.at)
-    for entry, body in whole(session):
+    for entry in sound(session):
+        body = json.loads(entry.body)
+        if entry.kind == "start":
+            told.starts.add(body.get("sandbox"))
         bars = body["moment"]["bars"] if entry.kind == "moment" else ()
         closes = {bar["symbol"]: datetime.fromisoformat(bar["at"]) for bar in bars}
         if closes:
@@ -84,7 +89,9 @@ def heard(session: Session) -> Heard:
             alive = [r for r in seen if r.symbol in closes and r.at <= entry.at < r.expires]
             told.add(alive, closes)
     latest = {(split.symbol, split.at): split for split in store.read_splits(session)}
-    told.splits = [s for s in latest.values() if first_after(s, told.bars[s.symbol])]
+    for split in latest.values():
+        if new := first_after(split, told.bars[split.symbol]):
+            told.splits.append((split.symbol, exchange_date(new.at), split.ratio))
     told.readings.sort(key=lambda r: (r.at, r.symbol, r.source))
     return told
 
@@ -94,23 +101,6 @@ def check_symbol(symbol: str) -> None:
     is_name = SYMBOL.fullmatch(symbol) and symbol == symbol.upper()
     if not (is_name and are_bars(Path(f"{symbol}.csv"))):
         raise InvalidJournal(f"{symbol!r} is no symbol that a folder of bars can hold")
-
-
-def is_of_sandbox(session: Session) -> bool | None:
-    """Whether any start was with stand-ins for the world; none: that was not written down yet."""
-    starts = [body for entry, body in whole(session) if entry.kind == "start"]
-    said = [start.get("sandbox") for start in starts]
-    return True if True in said else None if None in said else False
-
-
-def whole(session: Session) -> Iterator[tuple[Entry, Any]]:
-    """The entries of the journal, and what they hold. *Raises* `InvalidJournal`."""
-    last = None
-    for entry in store.read_journal(session):
-        if wrong := flaw(last, entry):
-            raise InvalidJournal(f"entry {entry.seq}: {wrong}; restore the book from a backup")
-        last = entry
-        yield entry, json.loads(entry.body)
 
 
 def every_reading(session: Session) -> dict[str, Reading]:
@@ -156,9 +146,7 @@ def tables_of(told: Heard) -> dict[str, tuple[Sequence[str], Iterable[Row]]]:
         rows = [(written(b.at), *(getattr(b, name) for name in COLUMNS)) for b in bars]
         files[f"{symbol}.csv"] = ("at", *COLUMNS), rows
     if told.splits:
-        days = [(s, first_after(s, told.bars[s.symbol])) for s in told.splits]
-        rows = [(s.symbol, exchange_date(bar.at), s.ratio) for s, bar in days if bar]
-        files[SPLITS] = ("symbol", "date", "ratio"), rows
+        files[SPLITS] = ("symbol", "date", "ratio"), told.splits
     if told.readings:
         rows = [
             (r.symbol, r.source, written(r.at), written(r.expires), *map(r.values.get, VALUES))

@@ -41,13 +41,19 @@ def verified(session: Session) -> int:
         raise InvalidJournal(
             f"entry {mark['seq']} is not the one that was there; restore the book from a backup"
         )
-    for entry in store.read_journal(session, last.seq if last else -1):
-        if wrong := flaw(last, entry):
-            raise InvalidJournal(f"entry {entry.seq}: {wrong}; restore the book from a backup")
+    for entry in sound(session, last):
         last = entry
     if last is not None:
         store.keep_note(session, "verified", {"seq": last.seq, "id": last.id})
     return last.seq if last else -1
+
+
+def sound(session: Session, last: Entry | None = None) -> Iterator[Entry]:
+    """Entries that follow each from the one before, from one on. *Raises* `InvalidJournal`."""
+    for entry in store.read_journal(session, last.seq if last else -1):
+        if wrong := flaw(last, entry):
+            raise InvalidJournal(f"entry {entry.seq}: {wrong}; restore the book from a backup")
+        yield (last := entry)
 
 
 def flaw(last: Entry | None, entry: Entry) -> str:
