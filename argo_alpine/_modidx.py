@@ -336,6 +336,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                     'argo_alpine.inputs.in_order': ('inputs.html#in_order', 'argo_alpine/inputs.py'),
                                     'argo_alpine.inputs.is_crossed': ('inputs.html#is_crossed', 'argo_alpine/inputs.py'),
                                     'argo_alpine.inputs.market_of': ('inputs.html#market_of', 'argo_alpine/inputs.py'),
+                                    'argo_alpine.inputs.plain_market': ('inputs.html#plain_market', 'argo_alpine/inputs.py'),
                                     'argo_alpine.inputs.ratios_of': ('inputs.html#ratios_of', 'argo_alpine/inputs.py')},
             'argo_alpine.knobs': { 'argo_alpine.knobs.all_numbers': ('knobs.html#all_numbers', 'argo_alpine/knobs.py'),
                                    'argo_alpine.knobs.check_is': ('knobs.html#check_is', 'argo_alpine/knobs.py'),

@@ -58,9 +58,7 @@ def fresh(
     n: int,  # symbols
 ) -> tuple[NDArray[np.void], Floats]:  # states (n,), rings (n, RINGS, RING)
     "States before the first bar."
-    states = np.empty(n, STATE)
-    states[:] = UNREAD
-    return states, np.zeros((n, RINGS, RING))
+    return UNREAD.repeat(n), np.zeros((n, RINGS, RING))
 
 # %% ../nbs/10_indicators.ipynb #2d93877e
 @compiled

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['NONE', 'UNMOVED', 'Met', 'by_label', 'directions', 'is_crossed', 'check_clocks', 'by_name', 'in_order', 'first_bar',
-           'in_one', 'actions_of', 'ratios_of', 'market_of']
+           'in_one', 'actions_of', 'ratios_of', 'plain_market', 'market_of']
 
 # %% ../nbs/30_inputs.ipynb #eb65e5e2
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .bars import Bars, each
-from .book import ACTION, Market
+from .book import ACTION, NO_CLOSES, NO_RANGES, Market
 from .domain import Floats, Ints, InvalidBars, InvalidPolicy, UnavailableData
 from .loading import Action
 from .quiet import ranges_of
@@ -175,18 +175,29 @@ def ratios_of(bars: Bars, actions: NDArray[np.void]) -> Floats:
     return ratios
 
 # %% ../nbs/30_inputs.ipynb #30aa0006
+def plain_market(bars: Bars) -> Market:
+    "What the loop reads of bars where nothing happened to shares and votes decide."
+    overnight = np.flatnonzero(bars.open_days != bars.days)
+    clock = (bars.opened, bars.at, bars.days, bars.open_days, overnight)
+    columns = (bars.open, bars.high, bars.low, bars.close, bars.volume, NONE)
+    market = Market(*clock, *columns, NONE, UNMOVED, NONE, NONE)
+    if len(bars.symbols) > 1:
+        return market
+    ranges = ranges_of(bars.low[:, 0], bars.high[:, 0])
+    return market._replace(ranges=ranges, closes=bars.close[:, 0])
+
+
 def market_of(
     bars: Bars,  # symbols in alphabetical order
     actions: Sequence[Action] = (),  # splits and dividends, on raw bars
     given: Sequence[Floats] = (NONE, NONE),  # from `directions`
 ) -> Market:  # its ATR is still empty
     "What the loop reads of bars. *Raises* `InvalidBars`."
-    columns = (bars.open, bars.high, bars.low, bars.close, bars.volume, NONE)
-    falls = actions_of(bars, actions)
-    overnight = np.flatnonzero(bars.open_days != bars.days)
-    clock = (bars.opened, bars.at, bars.days, bars.open_days, overnight)
-    market = Market(*clock, *columns, ratios_of(bars, falls), falls, *given)
-    if len(bars.symbols) > 1 or len(given[0]):
-        return market
-    ranges = bars.once("ranges", lambda: ranges_of(bars.low[:, 0], bars.high[:, 0]))
-    return market._replace(ranges=ranges, closes=bars.close[:, 0])
+    market = bars.once("market", lambda: plain_market(bars))
+    if actions:
+        falls = actions_of(bars, actions)
+        market = market._replace(actions=falls, ratios=ratios_of(bars, falls))
+    if len(given[0]):
+        targets, sizes = given
+        market = market._replace(targets=targets, sizes=sizes, ranges=NO_RANGES, closes=NO_CLOSES)
+    return market
