@@ -5,11 +5,10 @@
 # %% auto #0
 __all__ = ['MONTHS', 'NO_TRADES', 'MAYBE', 'NAMES', 'PERCENT', 'BESIDE', 'ANNUAL', 'OF_MANY', 'SHORT', 'NEVER', 'SURE',
            'UNDEFINED', 'Spans', 'NO_SPANS', 'profit_factor', 'expectancy', 'over_equity', 'exposure', 'turnover',
-           'win_rate', 'break_even', 'at_exposure', 'ahead', 'monthly', 'CurveSummary', 'dated', 'measure', 'Summary',
-           'page_by', 'summarise', 'is_short', 'why_undefined', 'said', 'told', 'lines', 'page', 'returns_a_year',
-           'summary', 'as_json', 'cagr', 'calmar', 'drawdowns', 'longest_wait', 'max_drawdown', 'probabilistic_sharpe',
-           'returns', 'sharpe', 'sharpe_error', 'sharpe_interval', 'sortino', 'tail_ratio', 'total_return',
-           'volatility', 'wilson']
+           'win_rate', 'break_even', 'monthly', 'CurveSummary', 'dated', 'measure', 'Summary', 'page_by', 'summarise',
+           'is_short', 'why_undefined', 'said', 'sharpe_span', 'told', 'lines', 'page', 'returns_a_year', 'summary',
+           'as_json', 'cagr', 'calmar', 'drawdowns', 'longest_wait', 'max_drawdown', 'probabilistic_sharpe', 'returns',
+           'sharpe', 'sharpe_error', 'sharpe_interval', 'sortino', 'tail_ratio', 'total_return', 'volatility', 'wilson']
 
 # %% ../nbs/33_metrics.ipynb #e8281dc6
 import math
@@ -144,18 +143,6 @@ def break_even(pnl: Floats) -> float:  # 0..1
     gain, loss = mean(p[p > 0]), -mean(p[p < 0])
     return loss / (gain + loss)
 
-
-def at_exposure(equity: Floats, share: float) -> Floats:  # (n_points,)
-    "A curve of which only a share is held, put right at every point; the rest earns nothing."
-    return np.asarray(equity[0] * np.cumprod(np.append(1.0, 1.0 + share * returns(equity))))
-
-
-def ahead(equity: Floats, beside: Floats, per_year: float) -> tuple[float, float, float]:
-    "How a curve did beyond another: the Sharpe ratio of the differences of returns, and its 95 %."
-    apart = known(returns(equity) - returns(beside))
-    check_per_year(per_year)
-    return sharpe_around(apart, Z, math.sqrt(per_year))
-
 # %% ../nbs/33_metrics.ipynb #3b7245a5
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
@@ -195,7 +182,7 @@ class CurveSummary(Value):
     sharpe: float
     sharpe_low: float  # 95 %, Mertens
     sharpe_high: float
-    psr: float  # probability that the true Sharpe is above zero
+    psr: float  # probabilistic Sharpe ratio: one trial, returns independent
     sortino: float
     calmar: float
     max_drawdown: float  # -1..0
@@ -273,7 +260,7 @@ def summarise(
 NAMES = {
     "cagr": "Growth a year",
     "volatility": "Volatility a year",
-    "psr": "Probability that Sharpe > 0",
+    "psr": "Probabilistic Sharpe ratio, of independent returns",
     "peak": "Deepest drawdown from",
     "trough": "Deepest drawdown at its lowest",
     "recovery": "Deepest drawdown made good",
@@ -341,6 +328,11 @@ Spans: TypeAlias = Mapping[str, tuple[float, float]]  # field -> low, high
 NO_SPANS: Spans = {}
 
 
+def sharpe_span(s: CurveSummary, spans: Spans) -> tuple[float, float]:
+    "The interval of the Sharpe ratio: the one that is given, else its own."
+    return spans.get("sharpe", (s.sharpe_low, s.sharpe_high))
+
+
 def told(s: CurveSummary, spans: Spans = NO_SPANS) -> dict[str, str]:
     "A summary as words, by field; intervals and counts stand with what they belong to."
     bars = {252: "daily ", 365: "daily ", 52: "weekly ", 12: "monthly "}.get(round(s.per_year), "")
@@ -349,7 +341,7 @@ def told(s: CurveSummary, spans: Spans = NO_SPANS) -> dict[str, str]:
     if s.peak and not s.recovery:
         text["recovery"] = "not yet"
     if s.sharpe == s.sharpe and not is_short(s):
-        interval = reading(s.sharpe, s.sharpe_low, s.sharpe_high)
+        interval = reading(s.sharpe, *sharpe_span(s, spans))
         text["sharpe"] = f"{interval}, n = {s.n:,} {bars}returns"
     if isinstance(s, Summary):
         ends = spans.get("win_rate", (s.win_low, s.win_high))
@@ -370,7 +362,8 @@ def page(s: CurveSummary, spans: Spans = NO_SPANS) -> str:
     "A summary as a table for people, with the intervals that are given."
     words = lines(s, spans)
     rows = "".join(f"<tr><th>{shown(name)}</th><td>{shown(v)}</td></tr>" for name, v in words)
-    return f"<table><caption>{type(s).__name__}</caption>{rows}</table>"
+    rest = "" if spans else "; how sure the rest is says argo_alpine.bootstrap"
+    return f"<table><caption>{type(s).__name__}, hypothetical{rest}</caption>{rows}</table>"
 
 # %% ../nbs/33_metrics.ipynb #b5104790
 def returns_a_year(run: "Backtest") -> float:
@@ -410,7 +403,9 @@ def as_json(summary: CurveSummary, spans: Spans = NO_SPANS) -> dict[str, float |
             row[f.name] = value if value is None or isinstance(value, int) else str(plain(value))
     for name, (low, high) in spans.items():
         if row[name] is not None:
-            stem = name.removesuffix("_rate")  # that of wins takes the place of Wilson's
+            stem = name.removesuffix(
+                "_rate"
+            )  # of Sharpe and wins in place of Mertens' and Wilson's
             ends = (float(f"{end:.10g}") if math.isfinite(end) else None for end in (low, high))
             row[f"{stem}_low"], row[f"{stem}_high"] = ends
     return row

@@ -75,7 +75,7 @@ def entry(
 
     \b
     Or each part in a terminal of its own:
-      argo-alpine sandbox                 five vendors and a broker, on this machine
+      argo-alpine sandbox                 four vendors and a broker, on this machine
       argo-alpine argo --sandbox          the engine that trades with them
       argo-alpine alpine                  what subscribers get
       argo-alpine dashboard               all of it in a browser
@@ -93,7 +93,8 @@ def entry(
       argo-alpine export                  what it heard, as a folder to test other policies on
 
     \b
-    Exit codes: 0 well, 1 a check failed or something is missing, 2 asked wrongly, 130 interrupted.
+    Exit codes: 0 well, 1 a check failed, something is missing or a value cannot be, 2 the line was
+    not understood, 130 interrupted.
     Every command explains itself with --help and answers programs with --json.
     """
 
@@ -261,7 +262,8 @@ def report(
     """Run a report and write one page that needs no network.
 
     Any other option is a parameter of the template: --slippage-bps sets slippage_bps, and
-    --from and --to set first and last. A name it does not have is refused with those it has.
+    --from and --to set first and last, --knobs "sizing.stop_pct=2 costs.fee_bps=1" what --set does
+    elsewhere. A name it does not have is refused with those it has.
     --data FOLDER is about bars of your own (see `bars --help`); symbols and days that are not
     named are then all there are. The page shows the folder's name and the digests of its files.
     The folder holds report.html, report.ipynb, metrics.json and manifest.json.

@@ -111,12 +111,14 @@ def said_run(run: "Backtest", prices: "Asked") -> None:
     """A run for programs."""
     from argo_alpine.bootstrap import luck
     from argo_alpine.metrics import as_json, summary
+    from argo_alpine.verdict import judgement
 
-    found = as_json(summary(run), luck(run))
+    page, spans = summary(run), luck(run)
+    found = {"verdict": judgement(run, page, spans), "summary": as_json(page, spans)}
     about = {"symbols": [*run.bars.symbols], "basis": run.bars.basis, "policy": run.policy.version}
     paid = {name: float(value) for name, value in run.paid.items()}
     halts = [f"{at:%Y-%m-%d}" for at in run.halts]
-    said = {"caveat": CAVEAT, "summary": found, "paid": paid, "halts": halts}
+    said = {"caveat": CAVEAT, **found, "paid": paid, "halts": halts}
     say({**about, **prices.origin, **said, "stranded": rows_of(run.stranded)})
 
 
@@ -130,11 +132,14 @@ def show_run(run: "Backtest", prices: "Asked") -> None:
     """A run for people."""
     from argo_alpine.bootstrap import luck
     from argo_alpine.metrics import lines, summary
-    from argo_alpine.results import halts_in_words, stranded_in_words
+    from argo_alpine.results import PAID, halts_in_words, stranded_in_words
+    from argo_alpine.verdict import judgement
 
-    found = lines(summary(run), luck(run))
+    page, spans = summary(run), luck(run)
+    print(judgement(run, page, spans))
+    found = lines(page, spans)
     extra = [("Trades", str(len(run.trades))), ("Halts", halts_in_words(run))]
-    paid = [(f"Paid in {name}", f"{value:,.2f}") for name, value in run.paid.items()]
+    paid = [(f"Paid in {PAID[name]}", f"{run.paid[name]:,.2f}") for name in PAID if name != "fees"]
     known = {name for name, _ in extra}
     numbers = [line for line in found if line[0] not in known]
     show(", ".join(run.bars.symbols), ("", ""), [*numbers, *paid, *extra])

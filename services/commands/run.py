@@ -15,14 +15,14 @@ PORTS = {"min": 1, "max": 65535}
 
 
 def sandbox(
-    port: Annotated[int, typer.Option(**PORTS, help="Of the five vendors.")] = 8600,
+    port: Annotated[int, typer.Option(**PORTS, help="Of the vendors.")] = 8600,
     control_port: Annotated[int, typer.Option(**PORTS, help="Of time, faults and state.")] = 8601,
     dwell: Annotated[float, typer.Option(min=0.1, help="Seconds a window lasts.")] = 12.0,
     fresh: Annotated[bool, typer.Option("--fresh", help="Begin anew, forget the books.")] = False,
     state: Annotated[Path, typer.Option(help="Where its books are kept.")] = STATE,
     json: Json = False,
 ) -> None:
-    """Stand in for the outside world: five vendors and a broker, on this machine only.
+    """Stand in for the outside world: four vendors and a broker, on this machine only.
 
     It replays recorded prices, five windows a session, and goes on where the last run stopped.
     Then, in another terminal: argo-alpine argo --sandbox

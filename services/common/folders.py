@@ -6,7 +6,7 @@ from datetime import date
 from pathlib import Path
 
 from argo_alpine.bars import Bars, between
-from argo_alpine.domain import Reading
+from argo_alpine.domain import InvalidPolicy, Reading
 from argo_alpine.gaps import Gap, gaps
 from argo_alpine.indicators import IndicatorPolicy, warm_up
 from argo_alpine.loading import bars_in, first_day, load
@@ -81,6 +81,8 @@ def asked(
     basis: str = "splits",
 ) -> Asked:
     """The bars that are meant, from the first in the folder. *Raises* as `load` does."""
+    if first is not None and last is not None and first > last:
+        raise InvalidPolicy(f"{first} is after {last}: the first day must not lie behind the last")
     names = [*symbols_there(data)] if symbols is None else symbols
     if symbols is None and last is not None:
         names = begun(names, last, data) or names

@@ -446,16 +446,6 @@ def test_nothing_is_wholly_sure():
     assert metrics.told(sure)["psr"] == "over 99.9 %"
 
 
-def test_how_far_ahead_is_the_sharpe_ratio_of_the_differences():
-    rng = np.random.default_rng(4)
-    one, other = (100 * np.cumprod(rng.normal(1.001, 0.01, 300)) for _ in range(2))
-    apart = np.diff(one) / one[:-1] - np.diff(other) / other[:-1]
-    lead = metrics.ahead(one, other, 252)
-    assert lead[0] == pytest.approx(metrics.sharpe(apart, 252))
-    assert lead[1:] == pytest.approx(metrics.sharpe_interval(apart, 252))
-    assert np.isnan(metrics.ahead(one, one, 252)).all()
-
-
 def test_one_bar_at_a_weekend_does_not_make_a_market_that_never_rests():
     week = np.arange(4 * 365)
     daily = week[(week + 3) % 7 < 5]

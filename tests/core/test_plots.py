@@ -11,8 +11,6 @@ from hypothesis import strategies as st
 
 from argo_alpine import plots
 from argo_alpine.domain import InvalidData
-from argo_alpine.metrics import summarise
-from argo_alpine.shares import FLOOR
 
 DAYS = pd.date_range("2024-03-01 21:00", periods=6, tz="UTC")
 AT = DAYS.as_unit("us").asi8
@@ -106,26 +104,6 @@ def test_answers_of_two_moments_are_never_added_up():
     closes, opens = FIGURES["reasons"].data
     assert {*closes.y}.isdisjoint(opens.y)
     assert closes.x.sum() + opens.x.sum() == REASONS["count"].sum()
-
-
-triples = st.tuples(st.floats(-3, 3), st.floats(0, 2)).map(
-    lambda x: (x[0], x[0] - x[1], x[0] + x[1])
-)
-
-
-@given(st.integers(0, FLOOR - 1), st.floats(-0.9, 9.0), triples)
-def test_few_trades_are_never_praised_whatever_they_are_held_against(trades, benchmark, beyond):
-    seen = summarise(EQUITY, AT, np.ones(trades), np.zeros(1), np.zeros(6), 252)
-    assert plots.verdict(seen, benchmark, beyond).endswith("too few trades to judge.")
-
-
-@given(st.floats(-0.002, 0.004), st.floats(-0.9, 9.0), triples)
-def test_praise_needs_an_interval_above_zero_and_more_than_holding_made(drift, benchmark, beyond):
-    moves = np.random.default_rng(7).normal(drift, 0.01, 250)
-    values, at = 1e5 * np.cumprod(1 + moves), AT[0] + 86_400_000_000 * np.arange(250)
-    seen = summarise(values, at, np.ones(FLOOR), np.zeros(1), np.zeros(250), 252)
-    is_praised = "look further" in plots.verdict(seen, benchmark, beyond)
-    assert is_praised == (seen.sharpe_low > 0 and beyond[1] > 0)
 
 
 def test_drawing_needs_neither_a_browser_page_nor_a_notebook():

@@ -935,19 +935,6 @@ def test_a_dot_stands_between_its_ends():
     assert (arms.array[known] >= 0).all() and (arms.arrayminus[known] >= 0).all()
 
 
-triples = st.tuples(st.floats(-100, 100), st.floats(0, 50), st.floats(0, 50)).map(
-    lambda x: (x[0], x[0] - x[1], x[0] + x[2])
-)
-
-
-@given(st.integers(0, 10_000), triples, triples)
-def test_praise_needs_many_signals_a_gain_beyond_luck_and_beyond_the_drift(n, net, beyond):
-    text = signal_plots.signal_verdict(n, (0.4, 0.3, 0.5), 0.39, net, beyond)
-    assert ("look further" in text) == (n >= FLOOR and net[1] > 0 and beyond[1] > 0)
-    is_blamed = n >= FLOOR and net[1] > 0 and beyond[2] < 0
-    assert ("worse than having no opinion" in text) == is_blamed
-
-
 def test_no_interval_shrinks_because_signals_may_take_longer_than_they_do():
     bars = load(["AAPL"], last=date(2009, 6, 1))
     some, many = (judge(bars, start=date(2006, 1, 3), horizon=h) for h in (60, 200))
