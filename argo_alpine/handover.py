@@ -20,7 +20,7 @@ from typing import Any, Generic, NamedTuple, TypeVar, cast
 from numba import types
 from numba.extending import intrinsic
 
-from .domain import Ints
+from .arithmetic import Ints
 
 R = TypeVar("R")
 

@@ -15,7 +15,8 @@ from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Any, TypeAlias
 
-from .domain import Account, Direction, Moment, Order, Portfolio, Signal
+from .domain import Direction, Order, Signal
+from .moments import Account, Moment, Portfolio
 from .portfolio import exposures, holdings
 from .records import canonical, digest
 from .risk import RiskPolicy, Snapshot, dearest

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
+from .arithmetic import Ints
 from .bars import Bars
-from .domain import Ints, InvalidData, Reading
+from .domain import InvalidData, Reading
 from argo_alpine.samples import (
     READINGS,
     Folder,

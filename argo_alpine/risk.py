@@ -14,8 +14,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .domain import Budget, InvalidPolicy, Mode, Numbers, Refusal, Value, compiled
+from .arithmetic import Numbers, compiled
+from .domain import InvalidPolicy, Value
 from .knobs import check_kinds, check_range, numbers
+from .moments import Budget, Mode, Refusal
 
 # %% ../nbs/22_risk.ipynb #4a457ff6
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,8 @@ from statistics import NormalDist
 
 import numpy as np
 
-from .domain import Floats, InvalidData, InvalidPolicy, Value, compiled, shown
+from .arithmetic import Floats, compiled
+from .domain import InvalidData, InvalidPolicy, Value, shown
 
 # %% ../nbs/24_shares.ipynb #76e9241a
 FLOOR = 30  # observations; fewer do not make a rate
