@@ -105,7 +105,7 @@ def gaps_of(bars: Bars, since: int) -> tuple[Gap, ...]:
     found = (gap_of(symbol, own, since) for symbol, own in named)
     return largest(gap for gap in found if gap)
 
-
+# %% ../nbs/05_gaps.ipynb #9a0001e
 def gaps(
     bars: Bars,  # whole: a life that is cut within a gap has none
     first: date | str | None = None,  # that counts; none: the first bar

@@ -105,7 +105,7 @@ def check_order(times: "pd.DatetimeIndex", table: "pd.DataFrame", column: str) -
             + ("; bars within a day go into a column `at`" if column == "date" else "")
         )
 
-
+# %% ../nbs/04_loading.ipynb #1d0001e
 def check_moments(table: "pd.DataFrame") -> None:
     "*Raises* `InvalidData` for days that stand where instants belong, at the midnights of a zone."
     import pandas as pd
@@ -136,7 +136,7 @@ def check_sessions(days: "pd.DatetimeIndex", table: "pd.DataFrame") -> None:
     )
     check_cells(wrong, table, "date", why)
 
-
+# %% ../nbs/04_loading.ipynb #1d0002e
 def check_rows(numbers: Mapping[str, Floats], table: "pd.DataFrame", column: str) -> None:
     "*Raises* `InvalidBars` for the first row that no market made."
     t, _, wrong = first_flaw(*each(lambda name: laid_out(numbers[name][:, None])))
