@@ -168,7 +168,7 @@ def keep_hours(columns: Ints, file: Path) -> None:
         finally:
             part.unlink(missing_ok=True)
 
-
+# %% ../nbs/02_sessions.ipynb #a3c1d20f
 def kept_hours(file: Path) -> Ints | None:  # (4, n_sessions)
     "The columns that were kept; none of a file that is not there, or not what was written."
     with suppress(OSError):
@@ -177,7 +177,7 @@ def kept_hours(file: Path) -> Ints | None:  # (4, n_sessions)
             return np.array(np.frombuffer(columns, np.int64).reshape(4, -1))
     return None
 
-# %% ../nbs/02_sessions.ipynb #a3c1d20f
+
 @cache
 def columns(exchange: str = "XNYS") -> Ints:  # (4, n_sessions) as from `columns_of`
     "Every session of an exchange. *Raises* `UnavailableData`."
