@@ -6,7 +6,7 @@
 __all__ = ['blend', 'ema', 'wilder', 'rsi', 'true_range', 'replace_oldest', 'highest', 'flow']
 
 # %% ../nbs/09_averages.ipynb #aea2cd9d
-from .domain import Floats, compiled
+from .arithmetic import Floats, compiled
 
 # %% ../nbs/09_averages.ipynb #afb49b3e
 @compiled

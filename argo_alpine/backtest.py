@@ -14,10 +14,11 @@ from numbers import Real
 
 import numpy as np
 
+from .arithmetic import Floats
 from .bars import Bars
 from .book import Market, blank_run, rules_of
 from .costs import FillPolicy
-from .domain import Floats, InvalidData, InvalidPolicy, Reading, Value
+from .domain import InvalidData, InvalidPolicy, Reading, Value
 from .engine import Policy
 from .handover import Progress
 from .hearing import log_votes, walked

@@ -9,9 +9,9 @@ __all__ = ['score_all', 'cast_all', 'note_votes', 'recall_votes', 'keep_votes', 
 import numpy as np
 from numpy.typing import NDArray
 
+from .arithmetic import Floats, Ints, Numbers, compiled
 from .blocks import Columns, Periods, seen_of
 from .consensus import ballot, elect, obstacle
-from .domain import Floats, Ints, Numbers, compiled
 from .votes import alpha_vantage_score, lean, massive_score, surety
 
 # %% ../nbs/25_ballots.ipynb #624d123e

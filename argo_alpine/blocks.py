@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .arithmetic import Floats, Numbers, compiled
 from .averages import ema, flow, rsi, true_range, wilder
-from .domain import Floats, Numbers, compiled
 from .indicators import RING, flow_share, swing
 
 # %% ../nbs/12_blocks.ipynb #71e52ccf

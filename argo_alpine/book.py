@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from .arithmetic import Floats, Ints, Numbers, compiled
 from .costs import FillPolicy
-from .domain import Floats, Ints, Numbers, compiled
 from .engine import WHY, Policy
 from .knobs import numbers, numeric_fields
 from .machine import Wanted, cut

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .arithmetic import Floats, Ints, Numbers
 from .curves import FLAT, curve, finite, ratio, returns
-from .domain import Floats, Ints, InvalidPolicy, Numbers
+from .domain import InvalidPolicy
 from .metrics import NO_TRADES, Spans, returns_a_year
 from .page import page_row
 from .shares import FLOOR, normal_width, wilson

@@ -12,15 +12,8 @@ from datetime import datetime
 
 import numpy as np
 
-from argo_alpine.domain import (
-    Consensus,
-    Direction,
-    Ints,
-    InvalidPolicy,
-    InvalidVote,
-    Vote,
-    compiled,
-)
+from .arithmetic import Ints, compiled
+from .domain import Consensus, Direction, InvalidPolicy, InvalidVote, Vote
 from .knobs import check_range
 
 # %% ../nbs/21_consensus.ipynb #10c4c9b4

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .domain import Floats, Numbers, compiled
+from .arithmetic import Floats, Numbers, compiled
 from .knobs import check_kinds, check_range
 from .sizing import whole
 

@@ -14,14 +14,8 @@ from typing import TypeAlias
 
 import numpy as np
 
-from argo_alpine.domain import (
-    Floats,
-    Ints,
-    InvalidData,
-    InvalidPolicy,
-    InvalidTime,
-    compiled,
-)
+from .arithmetic import Floats, Ints, compiled
+from .domain import InvalidData, InvalidPolicy, InvalidTime
 from .series import Moments, moments, tails
 
 # %% ../nbs/30_curves.ipynb #e240cb54

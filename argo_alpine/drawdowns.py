@@ -11,8 +11,9 @@ from typing import TypeAlias
 
 import numpy as np
 
+from .arithmetic import Floats, Ints, compiled
 from .curves import DAY, check_times, curve, ratio
-from .domain import Floats, Ints, Value, compiled
+from .domain import Value
 from .series import LANES
 
 # %% ../nbs/31_drawdowns.ipynb #b975ca10

@@ -12,26 +12,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
+from .arithmetic import compiled
 from .consensus import OBSTACLES, ConsensusPolicy, ballots, consensus, obstacle, pool
 from argo_alpine.domain import (
     Bar,
     Consensus,
-    Decision,
     InvalidPolicy,
-    Mode,
-    Moment,
     Order,
-    Portfolio,
     Reading,
-    Refusal,
     Signal,
     Trade,
     Value,
-    compiled,
     exchange_date,
 )
 from .indicators import IndicatorPolicy
 from .knobs import check_is, numbers
+from .moments import Decision, Mode, Moment, Portfolio, Refusal
 from argo_alpine.orders import (
     closes_of,
     committed,

@@ -9,8 +9,8 @@ __all__ = ['UNFILLED', 'AT_OPEN', 'WITHIN', 'EARLIER', 'NONE', 'STOP', 'TARGET',
 # %% ../nbs/26_fills.ipynb #be8e6323
 import numpy as np
 
+from .arithmetic import Numbers, compiled
 from .costs import market_price
-from .domain import Numbers, compiled
 
 # %% ../nbs/26_fills.ipynb #dc827eee
 UNFILLED, AT_OPEN, WITHIN = 0, 1, 2  # when in a bar an entry is filled

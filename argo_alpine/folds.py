@@ -14,7 +14,8 @@ from numbers import Integral
 import numpy as np
 from numpy.typing import NDArray
 
-from .domain import Ints, InvalidPolicy, Value
+from .arithmetic import Ints
+from .domain import InvalidPolicy, Value
 from .sessions import bar_days
 from .stretches import Span
 

@@ -20,7 +20,7 @@ from typing import Any, Generic, NamedTuple, TypeVar, cast
 from numba import types
 from numba.extending import intrinsic
 
-from .domain import Ints
+from .arithmetic import Ints
 
 R = TypeVar("R")
 
@@ -102,7 +102,7 @@ class Helper(Thread):
         self.errands.put(None)
         self.join()
 
-
+# %% ../nbs/13_handover.ipynb #8a0001e
 @cache
 def helper() -> Helper:
     "The thread that reads ahead; a forked process has none and starts its own."

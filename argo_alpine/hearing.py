@@ -12,9 +12,9 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from .arithmetic import Ints, compiled
 from .ballots import elect_all, obstacles
 from .book import UNMARKED, Market, Marks, Rules, Run, bars_that_fit, roomier
-from .domain import Ints, compiled
 from .engine import HELD
 from .handover import LOOKS, Progress, announced
 from .loop import loop

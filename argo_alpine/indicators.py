@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from .arithmetic import Floats, Numbers, compiled
 from .averages import ema, flow, highest, replace_oldest, rsi, true_range, wilder
-from .domain import Floats, Numbers, compiled
 from .knobs import check_kinds, check_range
 
 # %% ../nbs/10_indicators.ipynb #bf67e670

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from .arithmetic import Floats, Ints
 from .bars import Bars, each
 from .book import ACTION, NO_CLOSES, NO_RANGES, Market
-from .domain import Floats, Ints, InvalidBars, InvalidPolicy, UnavailableData
+from .domain import InvalidBars, InvalidPolicy, UnavailableData
 from .loading import Action
 from .quiet import ranges_of
 from .sessions import day_number, openings

@@ -16,9 +16,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from .arithmetic import Floats, Ints, Numbers, compiled
 from .bars import Bars
 from .costs import borrow, fee, market_price
-from .domain import Floats, Ints, InvalidPolicy, Numbers, UnavailableData, compiled
+from .domain import InvalidPolicy, UnavailableData
 from .fills import AT_OPEN, EARLIER, TARGET, exit_at, exit_price, gapped
 from .knobs import numbers
 from .opinions import atrs_of

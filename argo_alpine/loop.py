@@ -10,6 +10,7 @@ __all__ = ['take', 'usual', 'enter', 'leave', 'act_on_all', 'pay_interest', 'set
 # %% ../nbs/29_loop.ipynb #34ea3055
 import numpy as np
 
+from .arithmetic import compiled
 from argo_alpine.book import (
     CLOSE,
     Market,
@@ -24,7 +25,6 @@ from argo_alpine.book import (
 )
 from .consensus import belief
 from .costs import borrow, capped, fee, usual_volume
-from .domain import compiled
 from .engine import HELD, NO_PRICE, SIGNAL, fate
 from argo_alpine.fills import (
     EARLIER,

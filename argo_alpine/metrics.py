@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from .arithmetic import Floats, Ints, Numbers, compiled
 from argo_alpine.curves import (  # noqa: F401  whoever looks for a metric finds it here
     SHORTEST,
     amounts,
@@ -38,7 +39,7 @@ from argo_alpine.curves import (  # noqa: F401  whoever looks for a metric finds
     total_return,
     volatility,
 )
-from .domain import Floats, Ints, InvalidData, Numbers, Value, compiled, shown
+from .domain import InvalidData, Value, shown
 from argo_alpine.drawdowns import (  # noqa: F401  whoever looks for a metric finds it here
     calmar,
     drawdowns,

@@ -10,10 +10,10 @@ __all__ = ['AHEAD', 'GAVE_UP', 'read_on', 'reading_ahead', 'weigh_ahead', 'opini
 import numpy as np
 from numpy.typing import NDArray
 
+from .arithmetic import Floats, Ints, compiled
 from .averages import true_range, wilder
 from .ballots import cast_all
 from .blocks import BLOCK
-from .domain import Floats, Ints, compiled
 from .engine import Policy
 from .handover import Progress, announce, announced, ask_helper, processors
 from .reader import Opinions, Prices, Reader, blank_opinions, opine, reader

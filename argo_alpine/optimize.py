@@ -24,8 +24,9 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 import argo_alpine
+from .arithmetic import Floats
 from .bars import COLUMNS, Bars, each
-from .domain import Floats, InvalidPolicy, InvalidSettings, Unavailable, Value
+from .domain import InvalidPolicy, InvalidSettings, Unavailable, Value
 from .fields import Grid, Knob, knobs, places, with_fields
 from .knobs import check_is
 from .loading import Action

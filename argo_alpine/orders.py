@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Seen', 'signal_id', 'order_id', 'committed', 'released', 'is_answer', 'order_of', 'closes_of', 'entries_of',
-           'leaving', 'of_account', 'of_wish', 'in_group', 'snapshot', 'is_free']
+           'latest_prices', 'values_of', 'leaving', 'of_account', 'of_wish', 'in_group', 'snapshot', 'is_free']
 
 # %% ../nbs/23_orders.ipynb #d7aba195
 import math
@@ -15,7 +15,8 @@ from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Any, TypeAlias
 
-from .domain import Account, Direction, Moment, Order, Portfolio, Signal
+from .domain import Direction, Order, Signal
+from .moments import Account, Moment, Portfolio
 from .portfolio import exposures, holdings
 from .records import canonical, digest
 from .risk import RiskPolicy, Snapshot, dearest
@@ -84,6 +85,20 @@ def entries_of(book: Portfolio, orders: Sequence[Order]) -> list[Order]:
     "Entries that are at work, those of this moment first."
     return [order for order in (*orders, *book.working.values()) if order.leg == "entry"]
 
+# %% ../nbs/23_orders.ipynb #8c000003
+def latest_prices(moment: Moment) -> dict[str, float]:
+    "What each symbol costs now, as far as somebody said so."
+    return {quote.symbol: quote.price for quote in moment.quotes}
+
+
+def values_of(moment: Moment, book: Portfolio, orders: Sequence[Order]) -> list[float]:  # signed
+    "What entries at work may commit, those of this moment first."
+    prices = latest_prices(moment)
+    return [
+        o.quantity * dearest(prices.get(o.symbol, o.signal.entry), o.signal.limit)
+        for o in entries_of(book, orders)
+    ]
+
 # %% ../nbs/23_orders.ipynb #d457a798
 def leaving(side: int, book: Portfolio, prices: Mapping[str, float], limits: RiskPolicy) -> float:
     "Value of what is held on a side and about to be closed; 0 where the net limit says nothing."
@@ -102,15 +117,11 @@ def of_account(
     side: int, moment: Moment, book: Portfolio, orders: Sequence[Order], limits: RiskPolicy
 ) -> Seen:
     "What the account owns, has set aside, and may do, as a wish of a side has to see it."
-    prices = {quote.symbol: quote.price for quote in moment.quotes}
     # a holding without a quote counts at what was paid for it
     paid = {symbol: position.price for symbol, position in book.positions.items()}
-    worth = {**paid, **prices}
+    worth = {**paid, **latest_prices(moment)}
     gross, net = exposures(*holdings(book, worth))
-    values = [
-        o.quantity * dearest(prices.get(o.symbol, o.signal.entry), o.signal.limit)
-        for o in entries_of(book, orders)
-    ]
+    values = values_of(moment, book, orders)
     fresh, minute = sum(o.leg == "entry" for o in orders), moment.at - timedelta(minutes=1)
     spent = sum(abs(value) for value in values[:fresh])  # the rest the broker has reserved
     ordered, leaning = sum(abs(value) for value in values), sum(values)

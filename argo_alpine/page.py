@@ -12,6 +12,7 @@ from typing import TypeAlias
 
 import numpy as np
 
+from .arithmetic import Floats, Ints, Numbers, compiled
 from argo_alpine.curves import (
     DAY,
     amounts,
@@ -26,7 +27,7 @@ from argo_alpine.curves import (
     ratio,
     tail_shape,
 )
-from .domain import Floats, Ints, InvalidTime, Numbers, compiled
+from .domain import InvalidTime
 from .drawdowns import Falls, falls
 from .series import Moments, survey, tails
 from .shares import Z, wilson_of

@@ -11,7 +11,7 @@ from itertools import product
 
 import numpy as np
 
-from .domain import Floats
+from .arithmetic import Floats
 from .fields import Grid
 
 # %% ../nbs/26_plateau.ipynb #41b63b0f

@@ -18,8 +18,8 @@ from plotly.graph_objects import Bar, Figure, Heatmap, Scatter, Waterfall
 from plotly.graph_objs.layout import Template
 from plotly.subplots import make_subplots
 
+from .arithmetic import Floats
 from .curves import finite
-from .domain import Floats
 from .drawdowns import drawdowns
 
 # %% ../nbs/38_plots.ipynb #5ba6fc35

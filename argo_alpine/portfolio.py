@@ -12,17 +12,9 @@ from datetime import date
 
 import numpy as np
 
-from argo_alpine.domain import (
-    Direction,
-    Fill,
-    Floats,
-    InvalidFill,
-    Order,
-    Portfolio,
-    Position,
-    Trade,
-    compiled,
-)
+from .arithmetic import Floats, compiled
+from .domain import Direction, Fill, InvalidFill, Order, Position, Trade
+from .moments import Portfolio
 
 # %% ../nbs/20_portfolio.ipynb #8cb13bcf
 @compiled

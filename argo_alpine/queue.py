@@ -12,9 +12,9 @@ from typing import TypeAlias
 
 import numpy as np
 
+from .arithmetic import compiled
 from .book import TOO_SMALL, Market, Marks, Rules, Run, in_new_shares
 from .costs import buying_power
-from .domain import compiled
 from .machine import first_bit
 from .portfolio import exposures
 from .risk import REASONS, dearest, refusals, room

@@ -10,9 +10,9 @@ __all__ = ['RANGE_BARS', 'AT_ONCE', 'MODE', 'ranges_of', 'note_calls', 'speaks_a
 # %% ../nbs/28_quiet.ipynb #a0e1f5c4
 import numpy as np
 
+from .arithmetic import Floats, compiled
 from .book import WORD, Market, Marks, Rules, Run
 from .costs import interest
-from .domain import Floats, compiled
 from .engine import HELD, NO_PRICE, SIGNAL
 from .fills import is_reached
 from .machine import ask_for, first_bit

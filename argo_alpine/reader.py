@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from .arithmetic import Floats, Ints, Numbers, compiled
 from .ballots import cast_all, keep_votes, note_votes, recall_votes, score_all
 from .bars import Bars
 from argo_alpine.blocks import (
@@ -25,7 +26,7 @@ from argo_alpine.blocks import (
     rows_of,
     signed_volume,
 )
-from .domain import Floats, Ints, Numbers, Reading, compiled
+from .domain import Reading
 from .engine import Policy
 from .handover import announce, announced
 from .indicators import RING, fold, fresh, rescale

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
+from .arithmetic import Ints
 from .bars import Bars
-from .domain import Ints, InvalidData, Reading
+from .domain import InvalidData, Reading
 from argo_alpine.samples import (
     READINGS,
     Folder,
@@ -64,7 +65,7 @@ def check_rows(table: "pd.DataFrame") -> None:
     is_late = (table["expires"] <= table["at"]).to_numpy()
     check_cells(is_late, table, "expires", "does not come after `at`: correct it")
 
-
+# %% ../nbs/15_readings.ipynb #5c0001e
 def readings_in(table: "pd.DataFrame") -> list[Reading]:
     "The readings in a table, by the moment they were known. *Raises* `InvalidData`."
     check_columns(table, ("symbol", "source", "at", "expires"))
@@ -79,7 +80,7 @@ def readings_in(table: "pd.DataFrame") -> list[Reading]:
         found += map(Reading, own["source"], own["symbol"], *moments, values_in(own, source))
     return sorted(found, key=lambda r: (r.at, r.symbol, r.source))
 
-
+# %% ../nbs/15_readings.ipynb #5c0002e
 def readings_of(
     symbols: Sequence[str],
     folder: Folder = "",  # empty: the samples, which have none

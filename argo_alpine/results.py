@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from .arithmetic import Floats, Ints, compiled
 from .bars import Bars, column, sliced
 from .book import CLOSE, LEGS, SPLIT, Market, Run
 from .costs import FillPolicy
-from .domain import Floats, Ints, UnavailableData, Value, compiled
+from .domain import UnavailableData, Value
 from .engine import WHY, Policy
 from .fills import WITHIN
 from .gaps import gaps, gaps_in_words

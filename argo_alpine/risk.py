@@ -14,8 +14,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .domain import Budget, InvalidPolicy, Mode, Numbers, Refusal, Value, compiled
+from .arithmetic import Numbers, compiled
+from .domain import InvalidPolicy, Value
 from .knobs import check_kinds, check_range, numbers
+from .moments import Budget, Mode, Refusal
 
 # %% ../nbs/22_risk.ipynb #4a457ff6
 @dataclass(frozen=True, slots=True)
@@ -88,7 +90,7 @@ REASONS = (
     1 << i for i in range(8, 16)
 )
 
-
+# %% ../nbs/22_risk.ipynb #8b0001e
 @compiled
 def state_reasons(seen: Numbers, limits: Numbers) -> int:
     "Reasons that lie in the state of things: switches, sessions, lists, freshness."
@@ -168,7 +170,7 @@ def price_reasons(seen: Numbers, limits: Numbers) -> int:
     beyond_target = seen.side * (seen.target - seen.price) <= 0
     return reasons | (GAPPED if beyond_stop or beyond_target else 0)
 
-
+# %% ../nbs/22_risk.ipynb #8b0002e
 @compiled
 def refusals(seen: Numbers, limits: Numbers) -> int:
     "Every reason to say no, as bits in the order of `REASONS`; 0 for none."

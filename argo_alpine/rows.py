@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .arithmetic import Floats, Ints, compiled
 from .averages import ema, flow, true_range, wilder
 from .blocks import GROWN, Columns, Periods
-from .domain import Floats, Ints, compiled
 from .indicators import RING, swing
 
 # %% ../nbs/14_rows.ipynb #b7c5e521

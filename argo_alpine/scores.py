@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .domain import Floats, Ints, InvalidData, InvalidPolicy, Value, compiled, shown
+from .arithmetic import Floats, Ints, compiled
+from .domain import InvalidData, InvalidPolicy, Value, shown
 from .shares import FLOOR, Share, Z, reading, wilson_of, wilsons
 
 if TYPE_CHECKING:

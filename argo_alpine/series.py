@@ -15,7 +15,7 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from .domain import Floats, compiled
+from .arithmetic import Floats, compiled
 
 # %% ../nbs/29_series.ipynb #a305aa2f
 LANES = 64  # sums kept side by side

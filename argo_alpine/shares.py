@@ -13,7 +13,8 @@ from statistics import NormalDist
 
 import numpy as np
 
-from .domain import Floats, InvalidData, InvalidPolicy, Value, compiled, shown
+from .arithmetic import Floats, compiled
+from .domain import InvalidData, InvalidPolicy, Value, shown
 
 # %% ../nbs/24_shares.ipynb #76e9241a
 FLOOR = 30  # observations; fewer do not make a rate
@@ -41,7 +42,7 @@ def wilson_of(share: float, n: float, z: float) -> tuple[float, float]:  # low, 
     # the share lies inside; rounding alone could put it outside
     return max(0.0, min(share, middle - half)), min(1.0, max(share, middle + half))
 
-
+# %% ../nbs/24_shares.ipynb #5b0001e
 def wilson(wins: int, n: int, level: float = 0.95) -> tuple[float, float]:  # low, high, 0..1
     """Score interval of a share, no continuity correction; NaN for n = 0.
 
@@ -53,7 +54,7 @@ def wilson(wins: int, n: int, level: float = 0.95) -> tuple[float, float]:  # lo
     share = float(wins) / n if n else 0.0
     return wilson_of(share, float(n), normal_width(level))
 
-
+# %% ../nbs/24_shares.ipynb #5b0002e
 def wilsons(shares: Floats, n: Floats) -> tuple[Floats, Floats]:  # low, high, 95 %
     "`wilson_of` many shares; NaN for what is none, or n = 0."
     pairs = [wilson_of(float(p), float(m), Z) for p, m in zip(shares, n, strict=True)]

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from .arithmetic import Floats, Ints, Numbers, compiled
 from .backtest import check_cash, check_told
 from argo_alpine.book import (
     FILLS,
@@ -27,7 +28,7 @@ from argo_alpine.book import (
     majority_of,
 )
 from .curves import check_per_year
-from .domain import Floats, Ints, InvalidData, Numbers, compiled
+from .domain import InvalidData
 from .hearing import elect_on
 from .knobs import all_numbers
 from .loop import loop

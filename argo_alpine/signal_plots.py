@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from plotly.graph_objects import Figure, Scatter
 
-from .domain import Floats
+from .arithmetic import Floats
 from .plots import BLUE, GREY, ORANGE, dressed
 
 # %% ../nbs/39_signal_plots.ipynb #70848ccf

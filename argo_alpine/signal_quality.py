@@ -20,20 +20,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from .arithmetic import Floats, Ints, compiled
 from .backtest import Backtest, backtest
 from .bars import Bars
 from .consensus import elect, pool
 from .costs import FillPolicy
-from argo_alpine.domain import (
-    Floats,
-    Ints,
-    InvalidPolicy,
-    Reading,
-    UnavailableData,
-    Value,
-    compiled,
-    shown,
-)
+from .domain import InvalidPolicy, Reading, UnavailableData, Value, shown
 from .engine import Policy
 from argo_alpine.labels import (
     EXPIRED,

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .domain import InvalidPolicy, Numbers, compiled, parts_of
+from .arithmetic import Numbers, compiled, parts_of
+from .domain import InvalidPolicy
 from .knobs import check_kinds, check_range
 from .records import LATER
 

@@ -13,8 +13,9 @@ from typing import TypeAlias
 
 import numpy as np
 
+from .arithmetic import Floats, compiled
 from .curves import FLAT, Returns, known, per_deviation, ratio, root
-from .domain import Floats, InvalidData, compiled
+from .domain import InvalidData
 from .series import Moments
 from .shares import normal_width
 

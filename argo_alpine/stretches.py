@@ -14,22 +14,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .arithmetic import Floats, Ints, Numbers, compiled
 from .backtest import DEFAULT_COSTS, Prepared, prepared
 from .bars import Bars, sliced
 from .book import Market, Run
 from .costs import FillPolicy, fee, market_price, usual_volume
 from .curves import bars_a_year
-from argo_alpine.domain import (
-    Floats,
-    Ints,
-    InvalidData,
-    InvalidPolicy,
-    Numbers,
-    Reading,
-    UnavailableData,
-    Value,
-    compiled,
-)
+from .domain import InvalidData, InvalidPolicy, Reading, UnavailableData, Value
 from .engine import Policy
 from .fields import Knob, with_fields
 from .indicators import warm_up

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from plotly.graph_objects import Figure, Scatter
 
-from .domain import Floats
+from .arithmetic import Floats
 from argo_alpine.plots import (
     BLUE,
     GREEN,

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
+from .arithmetic import Floats, Ints
 from .bars import Bars
 from .curves import check_per_year, known, returns
-from .domain import Floats, Ints
 from .metrics import NO_SPANS, SHORT, Spans, Summary, is_short, sharpe_span, told
 from .shares import FLOOR, Z, reading
 from .skill import sharpe_around

@@ -15,15 +15,8 @@ from datetime import datetime
 
 import numpy as np
 
-from argo_alpine.domain import (
-    Direction,
-    InvalidVote,
-    Numbers,
-    Reading,
-    Vote,
-    compiled,
-    parts_of,
-)
+from .arithmetic import Numbers, compiled, parts_of
+from .domain import Direction, InvalidVote, Reading, Vote
 from .knobs import check_kinds, check_range, numbers
 
 # %% ../nbs/11_votes.ipynb #9e950220

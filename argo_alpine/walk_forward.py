@@ -22,8 +22,9 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
+from .arithmetic import Floats
 from .bars import Bars, sliced
-from .domain import Floats, InvalidData, InvalidPolicy, Reading, Value
+from .domain import InvalidData, InvalidPolicy, Reading, Value
 from .fields import Grid, Knob, with_fields, worded
 from .folds import Fold, Windows, folds
 from .knobs import check_is

@@ -6,28 +6,17 @@ from datetime import datetime, timedelta
 
 import numpy as np
 
+from argo_alpine.arithmetic import parts_of
 from argo_alpine.bars import Bars, one_bar
 from argo_alpine.costs import FillPolicy, borrow, buying_power, capped, fee, usual_volume
-from argo_alpine.domain import (
-    Account,
-    Decision,
-    Fill,
-    Moment,
-    Order,
-    Portfolio,
-    Position,
-    Quote,
-    Reading,
-    Session,
-    exchange_date,
-    parts_of,
-)
+from argo_alpine.domain import Fill, Order, Position, Quote, Reading, Session, exchange_date
 from argo_alpine.engine import Policy, decide
 from argo_alpine.fills import EARLIER, STOP, UNFILLED, entry_at, entry_price, exit_at, exit_price
 from argo_alpine.indicators import fold, fresh, rescale
 from argo_alpine.inputs import in_one
 from argo_alpine.knobs import numbers
 from argo_alpine.loading import Action
+from argo_alpine.moments import Account, Decision, Moment, Portfolio
 from argo_alpine.portfolio import booked, exposures, holdings, worth
 from argo_alpine.risk import dearest
 from argo_alpine.sessions import instant

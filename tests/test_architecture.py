@@ -125,6 +125,53 @@ def test_an_import_is_seen_however_it_is_written(source):
     assert neighbours(source) == {"domain"}
 
 
+def made(tree: ast.Module) -> set[str]:
+    """The names that a module makes, and those it hands on by name, in `_all_`."""
+    names: set[str] = set()
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            names.add(node.name)
+        if isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            own = {n.id for t in targets for n in ast.walk(t) if isinstance(n, ast.Name)}
+            names |= set(ast.literal_eval(node.value)) if node.value and own == {"_all_"} else own
+    return names
+
+
+MADE = {name: made(ast.parse((ROOT / "argo_alpine" / f"{name}.py").read_text())) for name in NUMBER}
+READERS = [
+    path.relative_to(ROOT)
+    for folder in ("nbs", "services", "dashboards", "bench", "tests")
+    for path in sorted((ROOT / folder).rglob("*"))
+    if path.suffix in (".py", ".ipynb") and ".ipynb_checkpoints" not in path.parts
+]
+
+
+def strays(source: str) -> set[str]:
+    """The names a program imports from a module of argo_alpine that only imports them itself."""
+    parts = (name.split(".") for name in imports(source))
+    taken = {(p[1], p[2]) for p in parts if p[0] == "argo_alpine" and len(p) == 3}
+    return {f"{m}.{name}" for m, name in taken if m in MADE and name not in MADE[m] | {"*"}}
+
+
+@pytest.mark.parametrize("path", READERS, ids=str)
+def test_a_name_is_imported_from_where_it_is_made(path):
+    is_notebook = path.suffix == ".ipynb"
+    assert not strays(code(ROOT / path) if is_notebook else (ROOT / path).read_text())
+
+
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [
+        ("from argo_alpine.domain import Bar, compiled", "domain.compiled"),
+        ("def later():\n    from argo_alpine.risk import Mode", "risk.Mode"),
+        ("from .domain import Vote, np", "domain.np"),
+    ],
+)
+def test_a_name_at_second_hand_is_seen(source, name):
+    assert strays(source) == {name}
+
+
 @pytest.mark.parametrize("path", SOURCES, ids=str)
 def test_a_vendor_is_known_only_where_its_words_are_translated(path):
     if not any(path.is_relative_to(room) for room in VENDOR_ROOMS):

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from argo_alpine import domain
+from argo_alpine import arithmetic
 from argo_alpine.costs import FillPolicy
 from argo_alpine.risk import RiskPolicy
 from services import cli
@@ -172,7 +172,7 @@ def test_compiling_is_announced_only_where_nothing_is_compiled_yet(
     words = (*command, "--symbols", "IBM", "--from", "2012-06-01", "--to", "2012-08-31", *ledger)
     run(*words)  # compiles what there is to compile
     assert run(*words)[2] == ""
-    monkeypatch.setattr(domain, "compiled_folder", lambda package: tmp_path)
+    monkeypatch.setattr(arithmetic, "compiled_folder", lambda package: tmp_path)
     assert run(*words)[2] == f"{SLOW}\n"
 
 

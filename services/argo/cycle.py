@@ -9,21 +9,10 @@ import structlog
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
-from argo_alpine.domain import (
-    Account,
-    Bar,
-    Consensus,
-    Decision,
-    Entry,
-    Moment,
-    Portfolio,
-    Quote,
-    Reading,
-    Unavailable,
-    UnavailableBroker,
-)
+from argo_alpine.domain import Bar, Consensus, Quote, Reading, Unavailable, UnavailableBroker
 from argo_alpine.engine import Policy, decide, weighed
-from argo_alpine.records import canonical, digest
+from argo_alpine.moments import Account, Decision, Moment, Portfolio
+from argo_alpine.records import Entry, canonical, digest
 from argo_alpine.sessions import session_at
 from services.argo import store
 from services.argo.board import Board

@@ -16,9 +16,10 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from argo_alpine.bars import COLUMNS
-from argo_alpine.domain import Bar, Entry, InvalidJournal, InvalidVote, Reading, exchange_date
+from argo_alpine.domain import Bar, InvalidJournal, InvalidVote, Reading, exchange_date
 from argo_alpine.loading import opens_split
 from argo_alpine.readings import MAY, SAID
+from argo_alpine.records import Entry
 from argo_alpine.samples import READINGS, SPLITS, SUMS, SYMBOL, are_bars
 from argo_alpine.votes import NEEDS, checked_values
 from services.argo import store, tables

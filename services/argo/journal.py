@@ -9,17 +9,11 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 import argo_alpine
-from argo_alpine.domain import (
-    Bar,
-    Entry,
-    InvalidJournal,
-    Moment,
-    Portfolio,
-    Reading,
-    compiled_folder,
-)
+from argo_alpine.arithmetic import compiled_folder
+from argo_alpine.domain import Bar, InvalidJournal, Reading
 from argo_alpine.engine import Policy, decide
-from argo_alpine.records import canonical, content_id, digest, parsed, plain
+from argo_alpine.moments import Moment, Portfolio
+from argo_alpine.records import Entry, canonical, content_id, digest, parsed, plain
 from services.argo import store
 from services.argo.tape import Split, Tape
 

@@ -8,7 +8,8 @@ from datetime import datetime
 import structlog
 from sqlalchemy.orm import Session
 
-from argo_alpine.domain import Fill, Order, Portfolio
+from argo_alpine.domain import Fill, Order
+from argo_alpine.moments import Portfolio
 from services.argo import store
 from services.argo.ports import BrokerOrder
 from services.argo.store import Intent

@@ -17,8 +17,9 @@ from sqlalchemy import (
 from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.orm import Session
 
-from argo_alpine.domain import Bar, Decision, Entry, Fill, Order, Reading
-from argo_alpine.records import canonical, chained, digest
+from argo_alpine.domain import Bar, Fill, Order, Reading
+from argo_alpine.moments import Decision
+from argo_alpine.records import Entry, canonical, chained, digest
 from services.argo.ports import BrokerOrder, OrderState
 from services.argo.tables import (
     APPEND_ONLY,

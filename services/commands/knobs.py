@@ -23,7 +23,7 @@ SLOW = "Compiling for about a minute, since this code has not run here before."
 def said_if_slow(program: str) -> None:
     """Say that code is compiled first, where nothing is kept of the program a command lives in."""
     import argo_alpine
-    from argo_alpine.domain import compiled_folder
+    from argo_alpine.arithmetic import compiled_folder
 
     kept = compiled_folder(Path(argo_alpine.__file__).parent)
     if not any(kept.glob(f"*/{program}-*.nbi")):

@@ -98,7 +98,7 @@ def period(context: typer.Context, data: str, symbols: str, first: date, last: d
 
 def verdict(q: "SignalQuality") -> str:
     """The answer in a sentence, as in the report."""
-    from argo_alpine.signal_plots import signal_verdict
+    from argo_alpine.verdict import signal_verdict
 
     rate = q.hit_rate
     share = (rate.share, rate.low, rate.high)

@@ -8,7 +8,7 @@ import talib
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from argo_alpine.domain import Floats
+from argo_alpine.arithmetic import Floats
 from services.common.clock import Clock
 from services.sandbox.replies import Allowance, Answered, Json, answer, is_ours
 from services.sandbox.tape import Series

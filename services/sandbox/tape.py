@@ -5,8 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from argo_alpine.arithmetic import Floats, Ints
 from argo_alpine.bars import COLUMNS, Bars
-from argo_alpine.domain import NEW_YORK, Floats, Ints, InvalidBars, UnavailableData
+from argo_alpine.domain import NEW_YORK, InvalidBars, UnavailableData
 from argo_alpine.sessions import bar_days, hours, instant
 
 TREND_DAYS = 10

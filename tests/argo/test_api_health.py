@@ -6,7 +6,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from pydantic import SecretStr
 
-from argo_alpine.domain import Mode, UnavailableBroker
+from argo_alpine.domain import UnavailableBroker
+from argo_alpine.moments import Mode
 from services.argo.routes.health import HUNG
 from tests.served import serving
 

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from numba.core.errors import TypingError
 
-import argo_alpine.domain
-from argo_alpine.domain import compiled
+import argo_alpine.arithmetic
+from argo_alpine.arithmetic import compiled
 
 CALLEE = """
-from tiny.domain import compiled
+from tiny.arithmetic import compiled
 {plain}
 
 @compiled
@@ -23,7 +23,7 @@ def step(x):
 """
 CALLER = """
 from tiny.b import step
-from tiny.domain import compiled
+from tiny.arithmetic import compiled
 {plain}
 
 @compiled
@@ -42,7 +42,7 @@ class Tiny:
         package = home / "tiny"
         package.mkdir()
         (package / "__init__.py").touch()
-        shutil.copy(Path(argo_alpine.domain.__file__), package / "domain.py")
+        shutil.copy(Path(argo_alpine.arithmetic.__file__), package / "arithmetic.py")
         (package / "a.py").write_text(CALLER.format(plain=plain))
         self.write_callee(1)
 

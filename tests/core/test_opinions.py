@@ -11,11 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from argo_alpine import opinions as module
+from argo_alpine.arithmetic import compiled
 from argo_alpine.backtest import backtest, prepared
 from argo_alpine.bars import Bars, between, each, sliced
 from argo_alpine.blocks import BLOCK
 from argo_alpine.costs import FillPolicy
-from argo_alpine.domain import InvalidData, compiled
+from argo_alpine.domain import InvalidData
 from argo_alpine.engine import Policy
 from argo_alpine.handover import announced, ask_helper
 from argo_alpine.indicators import fold, fresh, rescale

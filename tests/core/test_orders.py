@@ -6,20 +6,9 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from argo_alpine.domain import (
-    Account,
-    Bar,
-    Consensus,
-    Direction,
-    Moment,
-    Portfolio,
-    Position,
-    Quote,
-    Reading,
-    Session,
-    Signal,
-)
+from argo_alpine.domain import Bar, Consensus, Direction, Position, Quote, Reading, Session, Signal
 from argo_alpine.engine import Policy, caught_up, decide, reflect
+from argo_alpine.moments import Account, Moment, Portfolio
 from argo_alpine.orders import (
     closes_of,
     committed,

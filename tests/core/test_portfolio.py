@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from argo_alpine.backtest import backtest
 from argo_alpine.costs import FillPolicy
-from argo_alpine.domain import Consensus, Direction, Fill, Order, Portfolio, Signal
+from argo_alpine.domain import Consensus, Direction, Fill, Order, Signal
 from argo_alpine.engine import Policy
+from argo_alpine.moments import Portfolio
 from argo_alpine.portfolio import booked, settle
 from argo_alpine.risk import RiskPolicy
 from tests.test_parity import QUICK, a_market, market_costs, some_readings

@@ -34,7 +34,6 @@ from argo_alpine.labels import (
     STOPPED,
     VOID,
     Paths,
-    atrs_of,
     ending_of,
     forward,
     horizon_curve,
@@ -44,6 +43,7 @@ from argo_alpine.labels import (
     paths_of,
 )
 from argo_alpine.loading import load
+from argo_alpine.opinions import atrs_of
 from argo_alpine.scores import (
     crowding,
     difference_of,

@@ -8,7 +8,8 @@ from fastapi import APIRouter
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from argo_alpine.domain import Mode, Portfolio, Position, Quote
+from argo_alpine.domain import Position, Quote
+from argo_alpine.moments import Mode, Portfolio
 from services.argo import record_views, store, tables
 from services.argo.cycle import Engine
 from services.argo.record_views import EquityView, TradesView

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Response, status
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.orm import Session
 
-from argo_alpine.domain import Mode
+from argo_alpine.moments import Mode
 from argo_alpine.sessions import session_at
 from argo_alpine.votes import SOURCES
 from services.argo import store, words
