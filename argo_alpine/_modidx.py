@@ -965,6 +965,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                           'argo_alpine.walk_forward.peak': ('walk_forward.html#peak', 'argo_alpine/walk_forward.py'),
                                           'argo_alpine.walk_forward.stability': ( 'walk_forward.html#stability',
                                                                                   'argo_alpine/walk_forward.py'),
+                                          'argo_alpine.walk_forward.steps_of': ( 'walk_forward.html#steps_of',
+                                                                                 'argo_alpine/walk_forward.py'),
                                           'argo_alpine.walk_forward.tested': ('walk_forward.html#tested', 'argo_alpine/walk_forward.py'),
                                           'argo_alpine.walk_forward.trained': ('walk_forward.html#trained', 'argo_alpine/walk_forward.py'),
                                           'argo_alpine.walk_forward.walk_forward': ( 'walk_forward.html#walk_forward',

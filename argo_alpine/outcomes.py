@@ -93,7 +93,7 @@ class Objective(Value):
                 f"min_trades must be a whole number from 0 on, was {self.min_trades!r}"
             )
 
-
+# %% ../nbs/34_outcomes.ipynb #34outc18
 def as_asked(base: Candidate | None, objective: Objective | None) -> tuple[Candidate, Objective]:
     "The defaults for what was not given. *Raises* `InvalidPolicy` for other things."
     start = Candidate() if base is None else base

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Chooser', 'OUTSIDE', 'Training', 'peak', 'after', 'trained', 'Step', 'tested', 'end_to_end', 'WalkForward',
-           'fold_table', 'stability', 'walk_page', 'walk_forward']
+           'fold_table', 'stability', 'walk_page', 'steps_of', 'walk_forward']
 
 # %% ../nbs/35_walk_forward.ipynb #290a0da0
 import math
@@ -274,6 +274,25 @@ def walk_page(walk: WalkForward) -> str:
     blind = f" {walk.stranded}." if walk.stranded else ""
     return f"<p>{escape(head + note + blind)}</p>" + short.to_html(na_rep="", border=0)
 
+# %% ../nbs/35_walk_forward.ipynb #35walk14
+def steps_of(
+    course: Course,
+    made: Sequence[Fold],
+    grid: Grid,
+    base: Candidate,
+    aim: Objective,
+    choose: Chooser,
+    run: Runner,
+    tick: Tick | None,
+) -> list[Step]:
+    "A step for each fold."
+    steps: list[Step] = []
+    for fold in made:
+        told = after(tick, len(steps) * len(grid), len(made) * len(grid))
+        training = trained(course, fold, grid, base, aim, run, told)
+        steps.append(tested(course, fold, training, choose, aim))
+    return steps
+
 # %% ../nbs/35_walk_forward.ipynb #d27544f8
 def walk_forward(
     bars: Bars,
@@ -303,11 +322,7 @@ def walk_forward(
     course = course_of(bars, start, cash, readings, per_year, actions)
     check_warm(course, base, grid.ends)
     made = folds(course.bars.at, windows, course.spans[0].first)
-    steps: list[Step] = []
-    for fold in made:
-        told = after(tick, len(steps) * len(grid), len(made) * len(grid))
-        training = trained(course, fold, grid, base, aim, run, told)
-        steps.append(tested(course, fold, training, choose, aim))
+    steps = steps_of(course, made, grid, base, aim, choose, run, tick)
     whole = end_to_end(course, made, steps)
     found, names = outcome_of(whole, course.per_year), course.bars.symbols
     return WalkForward(names, grid, windows, aim, cash, tuple(steps), whole, found)
