@@ -70,7 +70,7 @@ def length(values: Floats) -> float:  # points
     "The longer block of what values and their squares ask for, at least 1."
     return max(block_length(values), block_length(values**2), 1.0)
 
-
+# %% ../nbs/34_bootstrap.ipynb #34boot03
 def generator(times: int, seed: int) -> np.random.Generator:
     "A seeded one. *Raises* `InvalidPolicy` unless something is to be drawn."
     if times < 1:

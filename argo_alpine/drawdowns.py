@@ -17,9 +17,6 @@ from .domain import Value
 from .series import LANES
 
 # %% ../nbs/31_drawdowns.ipynb #b975ca10
-Falls: TypeAlias = tuple[float, int, int, int, int]
-
-
 @compiled
 def leaving(equity: Floats, low: float, high: float) -> tuple[int, int]:
     "How many points fall below the low, and how many reach the high."
@@ -29,7 +26,7 @@ def leaving(equity: Floats, low: float, high: float) -> tuple[int, int]:
         over += equity[i] >= high
     return under, over
 
-
+# %% ../nbs/31_drawdowns.ipynb #31draw01
 @compiled
 def bottom(equity: Floats) -> float:
     "The lowest point, in four rows that need not wait for each other; NaN is passed over."
@@ -43,6 +40,9 @@ def bottom(equity: Floats) -> float:
     return min(a, b, c, d)
 
 # %% ../nbs/31_drawdowns.ipynb #b975ca12
+Falls: TypeAlias = tuple[float, int, int, int, int]
+
+
 @compiled
 def falls(equity: Floats, at: Ints) -> Falls:
     "The deepest fall: depth, peak, trough, recovery (-1: none); and the longest, microseconds."
@@ -98,7 +98,7 @@ def max_drawdown(equity: Floats) -> Drawdown:
     depth, *places, _ = falls(series := curve(equity), np.arange(len(series)))
     return Drawdown(depth, *(place if place >= 0 else None for place in places))
 
-
+# %% ../nbs/31_drawdowns.ipynb #31draw10
 def longest_wait(equity: Floats, at: Ints) -> float:  # days; 0: it never fell
     "The longest time from a high until it was reached again, or until the end."
     series = curve(equity)

@@ -326,7 +326,7 @@ def overlap(done: NDArray[np.void], horizon: int) -> int:  # bars
     lives = done["end"] - done["bar"]
     return max(int(np.quantile(lives, 0.95, method="higher")), 1) if len(done) else horizon
 
-# %% ../nbs/32_signal_quality.ipynb #1b02db05
+
 def why_empty(labels: NDArray[np.void], horizon: int) -> str:
     "Why there is nothing to judge, or nothing."
     if len(ended(labels)):
@@ -335,7 +335,7 @@ def why_empty(labels: NDArray[np.void], horizon: int) -> str:
         return "no consensus had a side: votes were silent, below the quorum or the threshold"
     return f"none of {len(labels)} signals has ended within {horizon} bars and the data"
 
-
+# %% ../nbs/32_signal_quality.ipynb #32sq0013
 def bins_with_overlap(done: NDArray[np.void], bins: pd.DataFrame, lag: int) -> pd.DataFrame:
     "The bins with intervals that admit overlap, and how many signals they are worth."
     crowd, _ = crowding((done["outcome"] == HIT).astype(float), done["bar"], lag)

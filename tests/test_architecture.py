@@ -230,8 +230,8 @@ import numpy as np
 from argo_alpine.bars import Bars
 from argo_alpine.backtest import backtest
 import argo_alpine.optimize
+from argo_alpine.outcomes import outcomes
 from argo_alpine.stretches import Candidate, course_of
-from argo_alpine.walk_forward import outcomes
 from argo_alpine.engine import Policy
 
 at = np.arange(300) * 60_000_000 + 1_700_000_000_000_000

@@ -137,10 +137,10 @@ def test_a_range_is_searched_and_the_seed_decides(run, book, tmp_path):
 
 
 def test_after_ctrl_c_the_same_command_goes_on(run, book, monkeypatch):
-    from argo_alpine import walk_forward
+    from argo_alpine import outcomes
 
-    monkeypatch.setattr(walk_forward, "BATCH", 2)
-    real, calls = walk_forward.outcomes, []
+    monkeypatch.setattr(outcomes, "BATCH", 2)
+    real, calls = outcomes.outcomes, []
 
     def interrupted(course, candidates, workers=1):
         calls.append(len(candidates))

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from argo_alpine import optimize
-from argo_alpine import walk_forward as walking
+from argo_alpine import outcomes as outcoming
 from argo_alpine.backtest import Prepared, backtest
 from argo_alpine.bars import COLUMNS, Bars
 from argo_alpine.domain import (
@@ -39,11 +39,12 @@ from argo_alpine.optimize import (
     sweep,
     while_all_stay,
 )
+from argo_alpine.outcomes import Objective, outcomes
 from argo_alpine.plateau import best, nearby_scores, plateau_scores
 from argo_alpine.sessions import day_number
 from argo_alpine.stretches import Candidate, course_of, stretch
 from argo_alpine.trials import Ledger
-from argo_alpine.walk_forward import Objective, outcomes, walk_forward
+from argo_alpine.walk_forward import walk_forward
 from tests.together import waited
 
 STOCKS = load(["MSFT", "AAPL"], last=date(2004, 12, 31))
@@ -73,7 +74,7 @@ IN_RAW = course_of(RAW, date(2003, 1, 2), actions=ACTIONS)
 @pytest.fixture
 def runs(monkeypatch):
     """Every backtest that is run, alone or on a sheet, by the bars and the policy it is given."""
-    seen, real, on_a_sheet = [], Prepared.run, walking.run_sheet
+    seen, real, on_a_sheet = [], Prepared.run, outcoming.run_sheet
 
     def watched(ready, policy, costs, *rest, **named):
         seen.append((ready.bars, policy, costs))
@@ -84,7 +85,7 @@ def runs(monkeypatch):
         return on_a_sheet(stage, some, *rest)
 
     monkeypatch.setattr(Prepared, "run", watched)
-    monkeypatch.setattr(walking, "run_sheet", all_watched)
+    monkeypatch.setattr(outcoming, "run_sheet", all_watched)
     return seen
 
 
