@@ -148,7 +148,7 @@ def test_after_ctrl_c_the_same_command_goes_on(run, book, monkeypatch):
             raise KeyboardInterrupt
         return real(course, candidates, workers)
 
-    monkeypatch.setattr("argo_alpine.optimize.outcomes", interrupted)
+    monkeypatch.setattr("argo_alpine.runners.outcomes", interrupted)
     code, out, err = run(*SWEEP, *GRID, "--ledger", book)
     assert (code, out, len(Ledger(book))) == (130, "", 2)
     assert "the same command goes on" in err

@@ -198,6 +198,7 @@ def walk_forward(
     from argo_alpine import optimize
     from argo_alpine.folds import Windows
     from argo_alpine.outcomes import Objective
+    from argo_alpine.runners import running
     from argo_alpine.stretches import farthest
     from argo_alpine.walk_forward import peak
     from argo_alpine.walk_forward import walk_forward as run_walk
@@ -214,7 +215,7 @@ def walk_forward(
     longest = farthest(base, cells.ends).policy.indicators
     prices = asked(context, data, symbols, first, last, longest)
     begin, book = prices.first, opened(ledger)
-    with watched("Trials", ledger) as tick, optimize.running(workers, cluster, book) as run:
+    with watched("Trials", ledger) as tick, running(workers, cluster, book) as run:
         found = run_walk(
             *(prices.bars, cells, windows, base, aim, choosers[choose], begin, cash),
             readings=prices.readings,

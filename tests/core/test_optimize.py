@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from argo_alpine import optimize
 from argo_alpine import outcomes as outcoming
+from argo_alpine import runners
 from argo_alpine.backtest import Prepared, backtest
 from argo_alpine.bars import COLUMNS, Bars
 from argo_alpine.domain import (
@@ -27,20 +27,10 @@ from argo_alpine.domain import (
 from argo_alpine.fields import Grid, with_fields
 from argo_alpine.folds import Windows, folds
 from argo_alpine.loading import Action, load
-from argo_alpine.optimize import (
-    Range,
-    counted,
-    gathered,
-    on_cluster,
-    plateau,
-    progress,
-    running,
-    search,
-    sweep,
-    while_all_stay,
-)
+from argo_alpine.optimize import Range, plateau, progress, search, sweep
 from argo_alpine.outcomes import Objective, outcomes
 from argo_alpine.plateau import best, nearby_scores, plateau_scores
+from argo_alpine.runners import counted, gathered, on_cluster, running, while_all_stay
 from argo_alpine.sessions import day_number
 from argo_alpine.stretches import Candidate, course_of, stretch
 from argo_alpine.trials import Ledger
@@ -157,7 +147,7 @@ def test_asking_the_same_for_another_purpose_is_no_further_trial(runs, path):
 
 def test_a_result_of_other_code_is_run_again_and_not_counted_again(runs, path, monkeypatch):
     sweep(COURSE, SMALL, objective=AIM, ledger=Ledger(path))
-    monkeypatch.setattr(optimize, "code_digest", lambda: "repaired")
+    monkeypatch.setattr(runners, "code_digest", lambda: "repaired")
     again = sweep(COURSE, SMALL, objective=AIM, ledger=Ledger(path))
     assert (len(runs), again.ever) == (2 * len(SMALL), len(SMALL))
 
@@ -282,13 +272,13 @@ def test_actions_that_change_nothing_make_no_other_trial():
     beyond = Action("AAPL", date(2009, 1, 5), 7.0), Action("GOOG", date(2004, 1, 5), 2.0)
     for same in (ACTIONS[::-1], (*ACTIONS, *beyond)):
         other = course_of(RAW, date(2003, 1, 2), actions=same)
-        assert optimize.ground_of(other) == optimize.ground_of(IN_RAW)
-    assert "actions" not in optimize.ground_of(COURSE)
+        assert runners.ground_of(other) == runners.ground_of(IN_RAW)
+    assert "actions" not in runners.ground_of(COURSE)
 
 
 def test_a_worker_with_other_code_is_refused(cluster, monkeypatch):
-    real = optimize.check_codes
-    monkeypatch.setattr(optimize, "check_codes", lambda codes, own: real(codes, "repaired"))
+    real = runners.check_codes
+    monkeypatch.setattr(runners, "check_codes", lambda codes, own: real(codes, "repaired"))
     with pytest.raises(InvalidSettings, match="has other code"), on_cluster(cluster):
         pass
 
