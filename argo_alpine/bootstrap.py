@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['QUIET', 'HISTORIES', 'POINTS', 'BLOCKS', 'TRADED', 'OF_CURVE', 'correlated', 'block_length', 'drawn', 'length',
-           'generator', 'histories', 'traded', 'middle_of', 'luck_of', 'luck']
+           'generator', 'histories', 'traded', 'middle_of', 'widened', 'luck_of', 'luck']
 
 # %% ../nbs/34_bootstrap.ipynb #c459bc91
 import math
@@ -18,6 +18,7 @@ from .domain import InvalidPolicy
 from .metrics import NO_TRADES, Spans, returns_a_year
 from .page import page_row
 from .shares import FLOOR, normal_width, wilson
+from .skill import sharpe_interval
 
 if TYPE_CHECKING:
     from argo_alpine.backtest import Backtest
@@ -125,7 +126,7 @@ def traded(
 
 # %% ../nbs/34_bootstrap.ipynb #60e3aa11
 OF_CURVE = (
-    *("total_return", "cagr", "volatility", "sortino", "calmar"),
+    *("total_return", "cagr", "volatility", "sharpe", "sortino", "calmar"),
     *("max_drawdown", "longest_wait", "tail_ratio"),
 )
 
@@ -139,6 +140,11 @@ def middle_of(rows: Numbers, names: tuple[str, ...], level: float = 0.95) -> Spa
     return {n: (float(low), float(high)) for n, (low, high) in spans.items() if high < np.inf}
 
 # %% ../nbs/34_bootstrap.ipynb #ebdc36db
+def widened(span: tuple[float, float], low: float, high: float) -> tuple[float, float]:
+    "An interval that reaches as far as another."
+    return float(np.minimum(span[0], low)), float(np.maximum(span[1], high))
+
+
 def luck_of(
     equity: Floats,  # (n_points,)
     at: Ints,  # (n_points,) microseconds UTC
@@ -150,14 +156,18 @@ def luck_of(
     moves = returns(equity)
     if len(moves) < BLOCKS * length(moves):
         return {}
-    return middle_of(histories(equity, at, per_year, times, seed), OF_CURVE)
+    spans = middle_of(histories(equity, at, per_year, times, seed), OF_CURVE)
+    if "sharpe" not in spans:
+        return spans
+    return {**spans, "sharpe": widened(spans["sharpe"], *sharpe_interval(moves, per_year))}
 
 # %% ../nbs/34_bootstrap.ipynb #3ac411f6
 def luck(run: "Backtest", times: int = HISTORIES, seed: int = 0) -> Spans:
     """By figure of a summary its 95 % interval, from histories made of the same bars.
 
-    Without those of a curve of fewer than 20 blocks, and those of fewer than 30 trades; the win rate
-    is never surer than Wilson has it, and has NaN for ends when the trades are too few blocks.
+    Without those of a curve of fewer than 20 blocks, and those of fewer than 30 trades. The Sharpe
+    ratio is never surer than Mertens has it, nor the win rate than Wilson; the ends of that are NaN
+    when the trades are too few blocks.
     *Raises* as `summary`.
     """
     spans = luck_of(run.equity, run.bars.at, returns_a_year(run), times, seed)
@@ -167,7 +177,6 @@ def luck(run: "Backtest", times: int = HISTORIES, seed: int = 0) -> Spans:
     opened, closed = rows["opened"] - run.first, rows["closed"] - run.first
     made = traded(run.pnl, opened, closed, len(run.equity), times, seed)
     found = middle_of(made, TRADED.names or ())
-    low, high = wilson(int((run.pnl > 0).sum()), len(run.pnl))
-    least, most = found.get("win_rate", (math.nan, math.nan))
-    ends = float(np.minimum(least, low)), float(np.maximum(most, high))
-    return {**spans, **found, "win_rate": ends}
+    independent = wilson(int((run.pnl > 0).sum()), len(run.pnl))
+    rate = widened(found.get("win_rate", (math.nan, math.nan)), *independent)
+    return {**spans, **found, "win_rate": rate}

@@ -35,7 +35,7 @@ from argo_alpine.outcomes import (
 from .plateau import best, nearby_scores, plateau_scores
 from .runners import running
 from .shares import reading
-from .skill import luckiest
+from .skill import luckiest_around
 from .stretches import Candidate, Course, check_warm
 from .trials import Ledger
 from .walk_forward import Training
@@ -70,12 +70,20 @@ class Sweep(Value):
         return len(self.table)
 
     @property
+    def lucky(self) -> tuple[float, float, float]:
+        "The Sharpe ratio of the best of as many without skill, and its 95 %."
+        columns = ("sharpe", "sharpe_low", "sharpe_high")
+        return luckiest_around(*(self.table[name].to_numpy(np.float64) for name in columns))
+
+    @property
     def caveat(self) -> str:
         "What has to be said beside any of these scores."
         said = f"The best of {self.trials} trials flatters: some of it is luck"
-        lucky = luckiest(self.table["sharpe"].to_numpy(np.float64))
-        if not (math.isnan(lucky) or self.is_short):
-            said += f"; as many without skill would show a Sharpe ratio of about {reading(lucky)}"
+        if not (math.isnan(self.lucky[0]) or self.is_short):
+            lucky = reading(*self.lucky)
+            said += (
+                f"; the best of as many without skill would show a Sharpe ratio of about {lucky}"
+            )
         kept = "not counted in a ledger" if self.ever is None else f"{self.ever} ever counted"
         return f"{said} ({kept}). Hypothetical; nothing here was out of sample.{self.stranded}"
 

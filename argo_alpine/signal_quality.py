@@ -454,8 +454,9 @@ def quality_table(q: SignalQuality) -> str:
         "outcomes": ", ".join(f"{n:,} {name}" for name, n in q.outcomes.items())
         + f"; {q.ambiguous} ambiguous",
         "target first": q.hit_rate.text,
-        "break-even": reading(q.break_even, pct=True),
-        "above the rate needed": reading(*q.margin, pct=True),
+        "break-even at the legs": reading(q.break_even, pct=True),
+        "needed, as things were": reading(q.needed, pct=True),
+        "above that": reading(*q.margin, pct=True),
         "got a signal, after costs": got,
         "got by a long on every bar": any_day,
         "got beyond that": more,

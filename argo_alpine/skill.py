@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Shape', 'EULER', 'shape_of', 'shape', 'mertens', 'check_shape', 'sharpe_error', 'sharpe_around', 'sharpe_interval',
-           'luckiest', 'chance_above', 'probabilistic_sharpe']
+           'luckiest', 'luckiest_around', 'chance_above', 'probabilistic_sharpe']
 
 # %% ../nbs/31_skill.ipynb #0afce986
 import math
@@ -93,6 +93,16 @@ def luckiest(ratios: Floats) -> float:  # in the same unit
     place = NormalDist().inv_cdf
     best = (1.0 - EULER) * place(1.0 - 1.0 / n) + EULER * place(1.0 - 1.0 / (n * math.e))
     return float(known.std(ddof=1) * best)
+
+
+def luckiest_around(ratios: Floats, low: Floats, high: Floats) -> tuple[float, float, float]:
+    "`luckiest`, give or take what the best of them may vary: trials on the same bars share most luck."
+    best = luckiest(ratios)
+    if math.isnan(best):
+        return best, best, best
+    top = int(np.nanargmax(ratios))
+    half = float(high[top] - low[top]) / 2.0
+    return best, best - half, best + half
 
 # %% ../nbs/31_skill.ipynb #55754a91
 @compiled

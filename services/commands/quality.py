@@ -96,6 +96,9 @@ def period(context: typer.Context, data: str, symbols: str, first: date, last: d
     return "".join(f" --{option} {quote(value)}" for option, value in pairs)
 
 
+BY_RULE = "Sources that need each other for the quorum agree by rule, and share what they earn."
+
+
 def verdict(q: "SignalQuality") -> str:
     """The answer in a sentence, as in the report."""
     from argo_alpine.verdict import signal_verdict
@@ -146,5 +149,6 @@ def show_quality(q: "SignalQuality", prices: "Asked") -> None:
     heads = ("source", "voted", "agreed [95 %]", "n", "adds [bps an election, 95 %]")
     asked = f"{int(q.sources['asked'].max()):,}"
     show(f"Which source to thank: asked {asked} times; Shapley values", heads, table)
+    print(BY_RULE)
     told_gaps(prices)
     print(f"{CAVEAT} Pictures and groups: {REPORT}")
