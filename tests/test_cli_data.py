@@ -415,3 +415,17 @@ def test_files_that_change_while_a_report_runs_leave_no_report(tmp_path, prices,
     with pytest.raises(Unavailable, match=r"AAA\.csv changed while it ran"):
         reports.render("backtest", {"data": str(prices), "symbols": "AAA"}, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_backtest_says_first_what_it_allows_to_conclude(run):
+    code, out, _ = run("backtest", *SAMPLES)
+    said = json.loads(run("backtest", *SAMPLES, "--json")[1])["verdict"]
+    assert code == 0 and " ".join(out.split()).startswith(said)
+    assert "of buying and holding the same symbols" in said and "In short: " in said
+
+
+@pytest.mark.parametrize("command", ["backtest", "signal-quality", "sweep", "walk-forward"])
+def test_days_in_the_wrong_order_are_named_as_that(run, command):
+    code, _, err = run(command, "--from", "2012-01-03", "--to", "2011-12-30")
+    assert code == 1
+    assert "2012-01-03 is after 2011-12-30: the first day must not lie behind the last" in err

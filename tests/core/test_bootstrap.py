@@ -11,7 +11,7 @@ from argo_alpine.curves import returns
 from argo_alpine.domain import InvalidData, InvalidPolicy
 from argo_alpine.engine import Policy
 from argo_alpine.loading import load
-from argo_alpine.metrics import as_json, summary, told
+from argo_alpine.metrics import as_json, sharpe_interval, summary, told
 
 DAY = 86_400_000_000
 
@@ -140,6 +140,17 @@ def test_no_win_rate_is_surer_than_wilsons():
     run = backtest(load(["AAPL"]), Policy(), start=date(2009, 1, 2))
     page, low = summary(run), luck(run, 100)["win_rate"][0]
     assert low <= page.win_low and luck(run, 100)["win_rate"][1] >= page.win_high
+
+
+@pytest.mark.parametrize("persistence", [-0.4, 0.0, 0.6])
+def test_no_sharpe_ratio_is_surer_than_independent_returns_would_make_it(persistence):
+    moves = wandering(np.random.default_rng(8), 1_500, persistence) + 0.0005
+    equity = 100 * np.cumprod(np.append(1.0, 1 + moves))
+    low, high = luck_of(equity, days(1_501), 252.0, 400)["sharpe"]
+    least, most = sharpe_interval(returns(equity), 252.0)
+    assert low <= least and high >= most
+    # returns that come in runs are worth fewer: a formula that does not know is far too sure
+    assert (high - low > 1.5 * (most - least)) == (persistence == 0.6)
 
 
 def test_trades_that_last_too_long_say_nothing():

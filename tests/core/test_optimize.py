@@ -32,6 +32,8 @@ from argo_alpine.outcomes import Objective, outcomes
 from argo_alpine.plateau import best, nearby_scores, plateau_scores
 from argo_alpine.runners import counted, gathered, on_cluster, running, while_all_stay
 from argo_alpine.sessions import day_number
+from argo_alpine.shares import reading
+from argo_alpine.skill import luckiest
 from argo_alpine.stretches import Candidate, course_of, stretch
 from argo_alpine.trials import Ledger
 from argo_alpine.walk_forward import walk_forward
@@ -379,6 +381,16 @@ def test_the_page_says_how_many_were_tried(path):
     assert "The best of 6 trials flatters" in counted_ones._repr_html_()
     assert "6 ever counted" in counted_ones.caveat
     assert "not counted in a ledger" in sweep(COURSE, SMALL, objective=AIM).caveat
+
+
+def test_the_best_without_skill_is_told_with_the_luck_of_the_period():
+    found = sweep(COURSE, SMALL, objective=AIM)
+    ratios = found.table["sharpe"]
+    best, low, high = found.lucky
+    top = found.table.loc[ratios.idxmax()]
+    assert best == luckiest(ratios.to_numpy())
+    assert high - low == pytest.approx(top["sharpe_high"] - top["sharpe_low"])
+    assert reading(best, low, high) in found.caveat
 
 
 def test_progress_ends_where_the_work_ends(capsys):
