@@ -135,7 +135,8 @@ def export(
 
     Bars as they were first heard, splits, and what X and Sonar said in each decision about a
     close, dated at that close and for it alone. Alpha Vantage and Massive are computed from the
-    bars again: where the first had not spoken in time, a backtest can decide otherwise.
+    bars again: where the first had not spoken in time, a backtest can decide otherwise. A book
+    that is damaged is refused.
 
     \b
     Examples:
