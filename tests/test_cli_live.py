@@ -6,6 +6,7 @@ import sqlite3
 import sys
 from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -362,6 +363,28 @@ def test_what_a_book_heard_is_a_folder_that_a_backtest_reads(run, book, tmp_path
     assert (told["symbols"], told["readings"], told["left"]) == (4, 24, 0)
     assert (told["folder"], told["sandbox"], told["first"]) == ("again", False, "2005-03-01")
     assert (told["decided"], told["apart"]) == (12, 0)
+
+
+def test_an_export_goes_where_one_stands_follows_links_and_knows_home(
+    run, book, tmp_path, monkeypatch
+):
+    for name in ("here", "behind", "home"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "link").symlink_to("behind")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert run("export", book, "--into", "link")[0] == 0
+    assert run("export", book, "--into", "~/new")[0] == 0
+    monkeypatch.chdir("here")
+    code, out, _ = run("export", book, "--into", "./")
+    assert (code, out[:13]) == (0, ".: 4 symbols,")
+    files = {path.name for path in Path.cwd().iterdir()}  # still the folder we stand in
+    assert {"AAPL.csv", "readings.csv", "SHA256SUMS"} <= files
+    for folder in ("behind", "home/new"):
+        assert {path.name for path in (tmp_path / folder).iterdir()} == files
+    assert {p.name for p in tmp_path.iterdir()} == {"here", "behind", "home", "link", book.name}
+    code, _, err = run("export", book, "--into", "~nobody-of-that-name/x")
+    said = "no place ~nobody-of-that-name/x: nobody of that name has a home here"
+    assert (code, err) == (1, f"argo-alpine: {said}\n")
 
 
 def test_a_damaged_book_is_not_exported_and_said_in_one_sentence(run, book, tmp_path):

@@ -159,7 +159,20 @@ def write(told: Heard, folder: Path) -> None:
     part.mkdir(parents=True)
     try:
         write_files(told, part)
-        os.replace(part, folder)  # also an empty one that is there
+        put(part, folder)
     except BaseException:
         shutil.rmtree(part)
         raise
+
+
+def put(part: Path, folder: Path) -> None:
+    """Move a finished folder to its place, or what is in it into the empty one that is there.
+
+    Somebody may stand in that one. The list goes first: a file that then were missing is missed.
+    """
+    if not folder.exists():
+        part.rename(folder)
+        return
+    for path in sorted(part.iterdir(), key=lambda path: path.name != SUMS):
+        path.rename(folder / path.name)
+    part.rmdir()
