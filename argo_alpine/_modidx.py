@@ -696,6 +696,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                      'argo_alpine.samples.label': ('samples.html#label', 'argo_alpine/samples.py'),
                                      'argo_alpine.samples.numbers_in': ('samples.html#numbers_in', 'argo_alpine/samples.py'),
                                      'argo_alpine.samples.parsed': ('samples.html#parsed', 'argo_alpine/samples.py'),
+                                     'argo_alpine.samples.place_of': ('samples.html#place_of', 'argo_alpine/samples.py'),
                                      'argo_alpine.samples.read': ('samples.html#read', 'argo_alpine/samples.py'),
                                      'argo_alpine.samples.remedy': ('samples.html#remedy', 'argo_alpine/samples.py'),
                                      'argo_alpine.samples.samples_folder': ('samples.html#samples_folder', 'argo_alpine/samples.py'),

@@ -6,6 +6,7 @@ import sqlite3
 import sys
 from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -334,7 +335,8 @@ def test_one_changed_price_in_a_bar_is_found(run, book):
     change = "UPDATE bars SET close = close + 0.01 WHERE symbol = 'AAPL' AND seq ="
     tampered(book, f"{change} {last}")
     at, field = parted(run, book)
-    assert (at, field) == (last, "readings.massive.AAPL.values.close")
+    assert at == last
+    assert re.fullmatch(r"moment\.bars\.AAPL 2005-03-\d\dT21:00\.close", field)
 
 
 def test_an_entry_that_is_not_even_json_is_named(run, book):
@@ -361,6 +363,48 @@ def test_what_a_book_heard_is_a_folder_that_a_backtest_reads(run, book, tmp_path
     assert (told["symbols"], told["readings"], told["left"]) == (4, 24, 0)
     assert (told["folder"], told["sandbox"], told["first"]) == ("again", False, "2005-03-01")
     assert (told["decided"], told["apart"]) == (12, 0)
+
+
+def test_an_export_goes_where_one_stands_follows_links_and_knows_home(
+    run, book, tmp_path, monkeypatch
+):
+    for name in ("here", "behind", "home"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "link").symlink_to("behind")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert run("export", book, "--into", "link")[0] == 0
+    assert run("export", book, "--into", "~/new")[0] == 0
+    monkeypatch.chdir("here")
+    code, out, _ = run("export", book, "--into", "./")
+    assert (code, out[:13]) == (0, ".: 4 symbols,")
+    files = {path.name for path in Path.cwd().iterdir()}  # still the folder we stand in
+    assert {"AAPL.csv", "readings.csv", "SHA256SUMS"} <= files
+    for folder in ("behind", "home/new"):
+        assert {path.name for path in (tmp_path / folder).iterdir()} == files
+    assert {p.name for p in tmp_path.iterdir()} == {"here", "behind", "home", "link", book.name}
+    code, _, err = run("export", book, "--into", "~nobody-of-that-name/x")
+    said = "no place ~nobody-of-that-name/x: nobody of that name has a home here"
+    assert (code, err) == (1, f"argo-alpine: {said}\n")
+
+
+def test_a_damaged_book_is_not_exported_and_said_in_one_sentence(run, book, tmp_path):
+    first = "SELECT digest FROM readings WHERE source = 'sonar' ORDER BY at LIMIT 1"
+    change = "json_set(body, '$.values.direction', '-1.0')"
+    tampered(book, f"UPDATE readings SET body = {change} WHERE digest = ({first})")
+    code, out, err = run("export", book, "--into", "heard")
+    assert (code, out) == (1, "")
+    assert err.startswith("argo-alpine: entry 2, readings: recorded ") and err.count("\n") == 1
+    assert not (tmp_path / "heard").exists()
+
+
+@pytest.mark.parametrize("command", [("export", "--into", "heard"), ("replay",)])
+def test_a_price_that_is_a_text_is_one_sentence(run, book, tmp_path, command):
+    first = "SELECT min(rowid) FROM bars WHERE symbol = 'AAPL'"
+    tampered(book, f"UPDATE bars SET close = 'abc' WHERE rowid = ({first})")
+    code, out, err = run(command[0], book, *command[1:])
+    assert (code, out, err.count("\n")) == (1, "", 1)
+    assert "AAPL at 2000-03-01 21:00: close must be a number, was 'abc'" in err
+    assert not (tmp_path / "heard").exists()
 
 
 def test_an_export_mixes_with_nothing_and_needs_something_heard(run, book, tmp_path):

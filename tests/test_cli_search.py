@@ -260,3 +260,10 @@ def test_what_the_system_refuses_is_one_sentence(run, tmp_path):
     code, out, err = run(*SWEEP, *GRID, "--ledger", tmp_path)
     assert (code, out) == (1, "")
     assert err.splitlines()[-1] == f"argo-alpine: Is a directory: {tmp_path}"
+
+
+def test_a_ledger_in_a_home_that_nobody_has_is_one_sentence(run):
+    code, out, err = run(*SWEEP, *GRID, "--ledger", "~nobody-of-that-name/t.jsonl")
+    said = "no place ~nobody-of-that-name/t.jsonl: nobody of that name has a home here"
+    assert (code, out) == (1, "")
+    assert err.splitlines()[-1] == f"argo-alpine: {said}"

@@ -1,7 +1,6 @@
 """A book as a folder of bars: so that other policies can be tried on what was really heard."""
 
 import csv
-import json
 import os
 import shutil
 from collections import defaultdict
@@ -12,20 +11,17 @@ from hashlib import sha256
 from itertools import pairwise
 from pathlib import Path
 
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from argo_alpine.bars import COLUMNS
 from argo_alpine.domain import Bar, InvalidJournal, InvalidVote, Reading, exchange_date
 from argo_alpine.loading import opens_split
 from argo_alpine.readings import MAY, SAID
-from argo_alpine.records import Entry
 from argo_alpine.samples import READINGS, SPLITS, SUMS, SYMBOL, are_bars
 from argo_alpine.votes import NEEDS, checked_values
-from services.argo import store, tables
-from services.argo.journal import sound
+from services.argo import store
+from services.argo.journal import Page, pages, sound
 from services.argo.tape import Split
-from services.argo.wire import loaded
 
 VALUES = tuple(name for source in SAID for name in (*NEEDS[source], *MAY[source]))
 BRIEF = timedelta(seconds=1)  # what was heard at one close is not heard at the next
@@ -50,6 +46,17 @@ class Heard:
         """Whether the world ever was a stand-in; none: an older book does not say."""
         return True if True in self.starts else None if None in self.starts else False
 
+    def take(self, page: Page) -> None:
+        """Take in an entry, with what the book holds for it."""
+        if page.entry.kind == "start":
+            self.starts.add(page.body.get("sandbox"))
+        for bar in page.bars:
+            self.bars[bar.symbol].append(bar)
+        if page.entry.kind == "moment" and page.bars:
+            closes, at = {bar.symbol: bar.at for bar in page.bars}, page.entry.at
+            known = (r for r in page.readings if r.symbol in closes)
+            self.add([r for r in known if r.at <= at < r.expires], closes)
+
     def add(self, seen: Sequence[Reading], closes: Mapping[str, datetime]) -> None:
         """Take in what one decision about some closes was made from."""
         vendor = {
@@ -71,24 +78,15 @@ def heard(session: Session) -> Heard:
 
     A decision waits for sources, so what it heard may be younger than the close; the same reading
     may be old by the next one. A backtest decides at the close itself, and must hear the same.
-    *Raises* `InvalidJournal` for a symbol that is no name of a file, or a damaged book.
+    What the journal vouches for is heard, and nothing else. *Raises* `InvalidJournal` for a symbol
+    that is no name of a file, or a damaged book.
     """
-    told, kept = Heard(), every_reading(session)
-    for _, bar in store.read_bars(session):
-        check_symbol(bar.symbol)
-        told.bars[bar.symbol].append(bar)
-    for some in told.bars.values():
+    told = Heard()
+    for page in pages(session, sound(session)):
+        told.take(page)
+    for symbol, some in told.bars.items():
+        check_symbol(symbol)
         some.sort(key=lambda bar: bar.at)
-    for entry in sound(session):
-        body = json.loads(entry.body)
-        if entry.kind == "start":
-            told.starts.add(body.get("sandbox"))
-        bars = body["moment"]["bars"] if entry.kind == "moment" else ()
-        closes = {bar["symbol"]: datetime.fromisoformat(bar["at"]) for bar in bars}
-        if closes:
-            seen = [found(kept, name, entry) for name in body["readings"]]
-            alive = [r for r in seen if r.symbol in closes and r.at <= entry.at < r.expires]
-            told.add(alive, closes)
     latest = {(split.symbol, split.at): split for split in store.read_splits(session)}
     for split in latest.values():
         if new := first_after(split, told.bars[split.symbol]):
@@ -102,19 +100,6 @@ def check_symbol(symbol: str) -> None:
     is_name = SYMBOL.fullmatch(symbol) and symbol == symbol.upper()
     if not (is_name and are_bars(Path(f"{symbol}.csv"))):
         raise InvalidJournal(f"{symbol!r} is no symbol that a folder of bars can hold")
-
-
-def every_reading(session: Session) -> dict[str, Reading]:
-    """Readings by their digests."""
-    query = select(tables.readings.c.digest, tables.readings.c.body)
-    return {name: loaded(Reading, text) for name, text in session.execute(query)}
-
-
-def found(kept: Mapping[str, Reading], name: str, entry: Entry) -> Reading:
-    """A reading that a decision was made from. *Raises* `InvalidJournal`."""
-    if name not in kept:
-        raise InvalidJournal(f"entry {entry.seq}: reading {name[:16]} is gone; restore the book")
-    return kept[name]
 
 
 def is_readable(reading: Reading) -> bool:
@@ -174,7 +159,20 @@ def write(told: Heard, folder: Path) -> None:
     part.mkdir(parents=True)
     try:
         write_files(told, part)
-        os.replace(part, folder)  # also an empty one that is there
+        put(part, folder)
     except BaseException:
         shutil.rmtree(part)
         raise
+
+
+def put(part: Path, folder: Path) -> None:
+    """Move a finished folder to its place, or what is in it into the empty one that is there.
+
+    Somebody may stand in that one. The list goes first: a file that then were missing is missed.
+    """
+    if not folder.exists():
+        part.rename(folder)
+        return
+    for path in sorted(part.iterdir(), key=lambda path: path.name != SUMS):
+        path.rename(folder / path.name)
+    part.rmdir()

@@ -1,7 +1,7 @@
 """The journal read again: is it whole, where does the book stand, does it replay?"""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -90,6 +90,64 @@ class Replay:
     divergence: Divergence | None = None
 
 
+class Parted(InvalidJournal):
+    """A book that holds something else than what was written down."""
+
+    def __init__(self, divergence: Divergence) -> None:
+        super().__init__(f"{divergence}; restore the book from a backup")
+        self.divergence = divergence
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """An entry of the journal, and what the book holds for it besides."""
+
+    entry: Entry
+    body: Any
+    bars: list[Bar]  # that it was the first to use
+    readings: tuple[Reading, ...]  # that it was decided from
+
+
+def pages(session: Session, entries: Iterable[Entry]) -> Iterator[Page]:
+    """Every entry with its bars and readings, held against what it says of them.
+
+    What is kept after the last one tells that entries are gone. *Raises* `Parted`.
+    """
+    ahead, last = Ahead(store.read_bars(session)), -1
+    for entry in entries:
+        body, used = json.loads(entry.body), list(ahead.until(entry.seq))
+        if parted := misused(entry, body, used):
+            raise Parted(parted)
+        names = body["readings"] if entry.kind == "moment" else ()
+        yield Page(entry, body, used, tuple(seen(session, entry.seq, name) for name in names))
+        last = entry.seq
+    if (furthest := store.furthest(session)) > last:
+        raise Parted(Divergence(last + 1, "entries", f"up to entry {furthest}", "none"))
+
+
+def misused(entry: Entry, body: Any, used: list[Bar]) -> Divergence | None:
+    """Where the bars that are kept for an entry are not those it speaks of."""
+    if entry.kind == "bars":
+        return difference(entry.seq, "bars", body["digest"], digest(used))
+    said = body["moment"]["bars"] if entry.kind == "moment" else ()
+    return difference(entry.seq, "moment.bars", by_name(said), by_name(map(plain, used)))
+
+
+def by_name(bars: Iterable[Any]) -> Mapping[str, Any]:
+    """Plain bars by symbol and minute."""
+    return {f"{bar['symbol']} {bar['at'][:16]}": bar for bar in bars}
+
+
+def seen(session: Session, seq: int, name: str) -> Reading:
+    """A reading that an entry names by its digest. *Raises* `Parted`."""
+    reading = store.find_reading(session, name)
+    if reading is None:
+        raise Parted(Divergence(seq, "readings", name[:16], "nothing: it is gone"))
+    if digest(reading) != name:
+        raise Parted(Divergence(seq, "readings", name[:16], "not the reading that was kept"))
+    return reading
+
+
 @dataclass
 class Stage:
     """What a replay knows so far."""
@@ -104,31 +162,30 @@ def replayed(session: Session, tick: Callable[[int], None] = lambda _: None) -> 
     """Feed every recorded moment to `decide` again and compare; stops where they part."""
     stage: Stage | None = None
     last: Entry | None = None
-    bars = Ahead(store.read_bars(session))
     decisions = entries = 0
-    for entry in store.read_journal(session):
-        body, parted = json.loads(entry.body), None
-        if entry.kind == "start":
-            stage, parted = restarted(stage, entry, body)
-        elif stage is not None:
-            used = list(bars.until(entry.seq))
-            stage.kept += stage.tape.extend(used)
-            if entry.kind == "split":
-                stage.tape.note(parsed(Split, body))
-            if entry.kind == "bars":
-                parted = difference(entry.seq, "bars", body["digest"], digest(used))
-            if entry.kind == "moment":
-                parted = differs(session, stage, entry, body)
-                decisions += parted is None
-            if entry.kind == "fill" and not store.has_fill(session, entry.body):
-                parted = Divergence(entry.seq, "fills", entry.body[:60], "no such fill is kept")
-        if parted is None and (wrong := flaw(last, entry)):
-            name, _, why = wrong.partition(": ")
-            parted = Divergence(entry.seq, name, entry.id[:16], why)
-        if parted is not None:
-            return Replay(entries, decisions, parted)
-        last, entries = entry, entries + 1
-        tick(entries)
+    try:
+        for page in pages(session, store.read_journal(session)):
+            entry, parted = page.entry, None
+            if entry.kind == "start":
+                stage, parted = restarted(stage, entry, page.body)
+            elif stage is not None:
+                stage.kept += stage.tape.extend(page.bars)
+                if entry.kind == "split":
+                    stage.tape.note(parsed(Split, page.body))
+                if entry.kind == "moment":
+                    parted = differs(session, stage, page)
+                    decisions += parted is None
+                if entry.kind == "fill" and not store.has_fill(session, entry.body):
+                    parted = Divergence(entry.seq, "fills", entry.body[:60], "no such fill is kept")
+            if parted is None and (wrong := flaw(last, entry)):
+                name, _, why = wrong.partition(": ")
+                parted = Divergence(entry.seq, name, entry.id[:16], why)
+            if parted is not None:
+                return Replay(entries, decisions, parted)
+            last, entries = entry, entries + 1
+            tick(entries)
+    except Parted as error:
+        return Replay(entries, decisions, error.divergence)
     return Replay(entries, decisions)
 
 
@@ -160,21 +217,13 @@ def restarted(
     return after, difference(entry.seq, "portfolio", body["portfolio"], plain(stage.book))
 
 
-def differs(session: Session, stage: Stage, entry: Entry, body: Any) -> Divergence | None:
+def differs(session: Session, stage: Stage, page: Page) -> Divergence | None:
     """Decide one moment again; where the outcome differs from the record."""
-    seen = []
-    for name in body["readings"]:
-        reading = store.find_reading(session, name)
-        if reading is None or digest(reading) != name:
-            return Divergence(entry.seq, "readings", name[:16], "not the reading that was kept")
+    entry, body = page.entry, page.body
+    for reading in page.readings:
         if parted := mismatched(stage.tape, entry.seq, reading):
             return parted
-        seen.append(reading)
-    moment = replace(parsed(Moment, body["moment"]), readings=tuple(seen))
-    for bar in moment.bars:
-        known = stage.tape.last.get(bar.symbol)
-        if parted := difference(entry.seq, f"moment.bars.{bar.symbol}", plain(bar), plain(known)):
-            return parted
+    moment = replace(parsed(Moment, body["moment"]), readings=page.readings)
     decision = decide(moment, stage.book, stage.policy)
     stage.book = decision.portfolio
     if parted := difference(entry.seq, "decision", body["decision"], plain(decision)):

@@ -17,7 +17,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.orm import Session
 
-from argo_alpine.domain import Bar, Fill, Order, Reading
+from argo_alpine.domain import Bar, Fill, InvalidJournal, Order, Reading
 from argo_alpine.moments import Decision
 from argo_alpine.records import Entry, canonical, chained, digest
 from services.argo.ports import BrokerOrder, OrderState
@@ -114,6 +114,14 @@ def find_entry(session: Session, seq: int) -> Entry | None:
     return entry_of(row) if row else None
 
 
+def furthest(session: Session) -> int:
+    """The last entry that the book knows of, be it in the journal or not; -1 for none."""
+    known = [select(func.max(table.c.seq)) for table in APPEND_ONLY if "seq" in table.c]
+    seqs = [session.execute(query).scalar() for query in known]
+    seqs.append(find_note(session, "verified").get("seq"))
+    return max((seq for seq in seqs if seq is not None), default=-1)
+
+
 def append(session: Session, kind: str, at: datetime, recorded_at: datetime, body: object) -> Entry:
     """Write the next entry of the journal."""
     entry = chained(last_entry(session), kind, at, recorded_at, body)
@@ -155,10 +163,19 @@ def read_bars(session: Session) -> Iterable[tuple[int, Bar]]:
     """Every bar with the entry that used it first, in that order."""
     query = select(bars).order_by(bars.c.seq, bars.c.at, bars.c.symbol)
     for row in session.execute(query).yield_per(1000):
-        yield (
-            row.seq,
-            Bar(row.symbol, row.at, row.open, row.high, row.low, row.close, row.volume),
-        )
+        yield row.seq, bar_of(row)
+
+
+def bar_of(row: Any) -> Bar:
+    """A row as a value. *Raises* `InvalidJournal` for a text in the place of a number."""
+    numbers = {name: getattr(row, name) for name in ("open", "high", "low", "close", "volume")}
+    for name, value in numbers.items():
+        if not isinstance(value, float):
+            raise InvalidJournal(
+                f"{row.symbol} at {row.at:%Y-%m-%d %H:%M}: {name} must be a number, "
+                f"was {value!r}; restore the book from a backup"
+            )
+    return Bar(row.symbol, row.at, **numbers)
 
 
 def read_splits(session: Session) -> list[Split]:

@@ -1,5 +1,6 @@
 """What was written down: the journal replayed, the logs read."""
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -135,7 +136,8 @@ def export(
 
     Bars as they were first heard, splits, and what X and Sonar said in each decision about a
     close, dated at that close and for it alone. Alpha Vantage and Massive are computed from the
-    bars again: where the first had not spoken in time, a backtest can decide otherwise.
+    bars again: where the first had not spoken in time, a backtest can decide otherwise. A book
+    that is damaged is refused.
 
     \b
     Examples:
@@ -143,10 +145,9 @@ def export(
       argo-alpine export paper --into heard --json
       argo-alpine backtest --data heard --set consensus.threshold=70
     """
-    path = found(book)
-    check_empty(into)
+    path, folder = found(book), empty_folder(into)
     told = heard_in(path)
-    write_down(told, into)
+    write_down(told, folder)
     counts = {
         "symbols": len(told.bars),
         "bars": sum(map(len, told.bars.values())),
@@ -157,9 +158,9 @@ def export(
         tell(MADE_UP if told.is_sandbox else PERHAPS_MADE_UP)
     if json:
         live = {"decided": told.decided, "apart": told.apart, "first": str(told.first or "")}
-        about = {"book": str(path), "folder": str(into), "sandbox": told.is_sandbox}
+        about = {"book": str(path), "folder": near(folder), "sandbox": told.is_sandbox}
         return say({**about, **counts, **live, "left": told.unreadable})
-    print(f"{near(into)}: " + ", ".join(f"{n:,} {name}" for name, n in counts.items()))
+    print(f"{near(folder)}: " + ", ".join(f"{n:,} {name}" for name, n in counts.items()))
     print("\n".join(notes_on(told)))
 
 
@@ -199,13 +200,16 @@ def heard_in(path: Path) -> "Heard":
         raise InvalidJournal(why) from None
 
 
-def check_empty(folder: Path) -> None:
-    """*Raises* `UnavailableData` where files would be mixed with others."""
+def empty_folder(into: Path) -> Path:
+    """Where a new or empty folder is. *Raises* `UnavailableData` for one that holds others."""
     from argo_alpine.domain import UnavailableData
+    from argo_alpine.samples import place_of
 
+    folder = Path(os.path.realpath(place_of(into)))
     is_free = not any(folder.iterdir()) if folder.is_dir() else not folder.exists()
     if not is_free:
-        raise UnavailableData(f"{folder} is not empty: name a new folder")
+        raise UnavailableData(f"{into} is not empty: name a new folder")
+    return folder
 
 
 def write_down(told: "Heard", folder: Path) -> None:

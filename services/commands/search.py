@@ -108,11 +108,12 @@ def opened(path: Path) -> "Ledger":
     """The ledger; what it dropped of a line cut short is told."""
     import warnings
 
+    from argo_alpine.samples import place_of
     from argo_alpine.trials import Ledger
 
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
-        book = Ledger(path.expanduser())
+        book = Ledger(place_of(path))
     for warning in said:
         tell(f"Warning: {warning.message}")
     return book

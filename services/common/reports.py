@@ -19,7 +19,7 @@ import argo_alpine
 from argo_alpine import domain
 from argo_alpine.domain import ArgoAlpineError, Invalid, InvalidPolicy, Unavailable, UnavailableData
 from argo_alpine.fields import Grid, Knob, as_typed, asked_for, with_fields
-from argo_alpine.samples import checksums, data_folder, symbols_in
+from argo_alpine.samples import checksums, data_folder, place_of, symbols_in
 from argo_alpine.sessions import date_of, day_number
 from argo_alpine.stretches import Candidate, farthest
 from services.common import folders, printer
@@ -172,9 +172,14 @@ def meant(known: Mapping[str, Parameter], given: Mapping[str, Setting]) -> dict[
 
 def ledger_of(name: str, out: Path) -> Path:
     """Where a ledger is. *Raises* `InvalidPolicy` for what a report would take away with it."""
-    place = Path(os.path.abspath(Path(name).expanduser()))
-    if place.resolve().is_relative_to(out.resolve()) or (place.exists() and not place.is_file()):
-        raise InvalidPolicy(f"the ledger must be a file, and outside of the report, was {name}")
+    place, attempted = place_of(name), failed(out)
+    real = place.resolve()
+    is_taken = real.is_relative_to(out.resolve()) or real == attempted.resolve()
+    if is_taken or (place.exists() and not place.is_file()):
+        raise InvalidPolicy(
+            "the ledger must be a file, and outside of the report and of "
+            f"{attempted.name}, was {name}"
+        )
     return place
 
 

@@ -1,23 +1,29 @@
 """What a book has heard, as a folder that backtests read: the way back from live to research."""
 
 import json
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 import pytest
+from sqlalchemy.orm import Session
 
 from argo_alpine.backtest import backtest
 from argo_alpine.domain import InvalidJournal, Reading, exchange_date
 from argo_alpine.loading import load, splits_of
 from argo_alpine.readings import SAID, readings_of
+from argo_alpine.records import digest
 from argo_alpine.samples import READINGS, checksums
 from argo_alpine.sessions import day_number, instant
 from services.argo import store
-from services.argo.export import every_reading, heard, write
+from services.argo.export import heard, write
+from services.argo.journal import pages, replayed
 from services.argo.ports import Harvest
 from services.argo.tape import Split
+from services.common.db import sqlite
 from tests.argo_stage import SYMBOLS, Stage, staged
 
 LATE = timedelta(seconds=40)  # after a close: then sources have spoken, and it is decided
@@ -103,11 +109,9 @@ def test_with_nothing_said_or_by_its_own_times_it_would_decide_otherwise(lived):
     stage, folder = lived
     live = decided(stage)
     with stage.writer.transaction() as session:
-        by_own_times = tuple(
-            sorted(
-                [r for r in every_reading(session).values() if r.source in SAID], key=lambda r: r.at
-            )
-        )
+        used = [r for p in pages(session, store.read_journal(session)) for r in p.readings]
+        said = {digest(r): r for r in used if r.source in SAID}
+        by_own_times = tuple(sorted(said.values(), key=lambda r: r.at))
     for readings in ((), by_own_times):
         ours = in_a_backtest(folder, readings)
         assert {key: ours[key] for key in live} != live
@@ -134,6 +138,13 @@ def day_of(bar):
     return int(bar.at.timestamp() * 1_000_000)
 
 
+def keep_more(session, stage, bar):
+    """Keep a bar of the past as the engine does."""
+    body, at = {"digest": digest([bar])}, stage.clock.market()
+    entry = store.append(session, "bars", at, at, body)
+    store.keep_bars(session, entry.seq, [bar])
+
+
 def test_a_split_is_one_for_the_backtest_too(tmp_path):
     with staged(tmp_path / "book.sqlite", history=300) as stage:
         stage.day()
@@ -145,7 +156,7 @@ def test_a_split_is_one_for_the_backtest_too(tmp_path):
             last = kept[-1].at + timedelta(days=1)
             halves = (price / 2 for price in (kept[-1].open, kept[-1].high, kept[-1].low))
             new = type(kept[-1])("AAPL", last, *halves, kept[-1].close / 2, 5.0)
-            store.keep_bars(session, 99, [new])
+            keep_more(session, stage, new)
         folder = exported(stage, tmp_path / "folder")
     found = splits_of(["AAPL"], folder)  # the earlier one was taken back: its open shows none
     assert [(a.symbol, a.day, a.ratio) for a in found] == [("AAPL", exchange_date(last), 2.0)]
@@ -175,17 +186,58 @@ def test_a_symbol_that_no_folder_of_bars_can_hold_is_refused(tmp_path, symbol):
         stage.day()
         with stage.writer.transaction() as session:
             one = next(iter(store.read_bars(session)))[1]
-            store.keep_bars(session, 99, [replace(one, symbol=symbol)])
+            keep_more(session, stage, replace(one, symbol=symbol))
             with pytest.raises(InvalidJournal, match="is no symbol that a folder of bars can hold"):
                 heard(session)
 
 
-def test_a_reading_that_is_gone_is_missed(tmp_path, monkeypatch):
-    with staged(tmp_path / "book.sqlite", history=300) as stage:
-        stage.day()
-        monkeypatch.setattr("services.argo.export.every_reading", lambda session: {})
-        with stage.writer.transaction() as session, pytest.raises(InvalidJournal, match="is gone"):
-            heard(session)
+@pytest.fixture
+def copy(lived, tmp_path):
+    """A copy of that book which forbids nothing."""
+    with closing(sqlite3.connect(tmp_path / "copy.sqlite")) as book:
+        with lived[0].writer.engine.connect() as connection:
+            connection.connection.driver_connection.backup(book)
+        for (name,) in book.execute("select name from sqlite_master where type = 'trigger'"):
+            book.execute(f"drop trigger {name}")
+        book.commit()
+    engine = sqlite(tmp_path / "copy.sqlite")
+    with Session(engine) as session:
+        yield session
+    engine.dispose()
+
+
+AAPL_IN_JUNE = "symbol = 'AAPL' and at like '2004-06%'"
+LIES = 'body = replace(body, \'"direction":"1\', \'"direction":"-1\')'
+DAMAGES = {
+    f"update readings set {LIES} where source = 'sonar'": "entry 2, readings: .* not the reading",
+    "update readings set body = replace(body, 'AAPL', 'IBM') where source = 'x_sentiment'":
+        "entry 2, readings: .* not the reading",
+    "delete from readings where source = 'sonar'": "entry 2, readings: .* gone",
+    f"delete from bars where {AAPL_IN_JUNE}": "entry 1, bars: ",
+    f"update bars set close = close * 2, high = high * 2 where {AAPL_IN_JUNE}": "entry 1, bars: ",
+    "update bars set close = close * 2, high = high * 2 where seq = 12":
+        r"entry 12, moment.bars.AAPL 2005-03-02T21:00.close: ",
+    "delete from bars where seq = 12 and symbol = 'IBM'": "entry 12, moment.bars.IBM 2005-03-02",
+    "update bars set seq = 13 where seq = 12 and symbol = 'IBM'": "entry 12, moment.bars.IBM",
+    "delete from entries where seq > 30":
+        "entry 31, entries: recorded up to entry 58, replayed none",
+    f"update bars set close = 'abc' where {AAPL_IN_JUNE}":
+        "AAPL at 2004-06-01 20:00: close must be a number, was 'abc'",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_book_is_refused_by_what_is_damaged_and_where(copy, damage):
+    assert copy.connection().exec_driver_sql(damage).rowcount > 0
+    with pytest.raises(InvalidJournal, match=DAMAGES[damage]):
+        heard(copy)
+
+
+def test_what_a_restart_found_is_missed_too(copy):
+    store.keep_note(copy, "verified", {"seq": 70, "id": "one"})
+    with pytest.raises(InvalidJournal, match="recorded up to entry 70, replayed none"):
+        heard(copy)
+    assert replayed(copy).divergence.seq == 59
 
 
 def test_closes_that_alpha_vantage_had_not_spoken_of_are_counted(tmp_path, lived):

@@ -86,7 +86,7 @@ def test_one_changed_bar_is_found_where_it_was_first_used(book):
     )
     parted = replayed(book).divergence
     assert parted.seq == seq
-    assert parted.field.startswith(f"readings.massive.{symbol}")
+    assert parted.field == f"moment.bars.{symbol} {at[:10]}T{at[11:16]}.close"
 
 
 @pytest.mark.parametrize("change", ["update bars set volume = volume + 1", "delete from bars"])
@@ -115,6 +115,19 @@ def test_a_removed_entry_is_found(book):
     seq = first_seq(book, "kind = 'order' and seq > 150")
     book.execute(text("delete from entries where seq = :s"), {"s": seq})
     assert replayed(book).divergence.field == "previous"
+
+
+def test_entries_that_are_gone_from_the_end_are_missed(book):
+    last = book.execute(text("select max(seq) from entries")).scalar_one()
+    book.execute(text("delete from entries where seq > :s"), {"s": last - 5})
+    parted = replayed(book).divergence
+    assert (parted.seq, parted.field) == (last - 4, "entries")
+
+
+def test_a_price_that_is_no_number_is_a_sentence(book):
+    book.execute(text("update bars set high = 'abc' where symbol = 'IBM' and seq > 200"))
+    with pytest.raises(InvalidJournal, match=r"^IBM at .*: high must be a number, was 'abc'"):
+        replayed(book)
 
 
 def test_a_changed_policy_is_found(book):

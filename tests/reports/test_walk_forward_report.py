@@ -4,7 +4,7 @@ from datetime import date
 
 import pytest
 
-from argo_alpine.domain import InvalidPolicy
+from argo_alpine.domain import InvalidPolicy, UnavailableData
 from argo_alpine.fields import Grid
 from argo_alpine.folds import Windows
 from argo_alpine.loading import load
@@ -55,9 +55,13 @@ def test_a_ledger_is_where_it_was_named_from_and_outlives_the_report(tmp_path, m
     assert report.manifest["parameters"]["ledger"] == "book.jsonl"
 
 
-@pytest.mark.parametrize("name", ["out/book.jsonl", "out/kept/book.jsonl", "elsewhere"])
+@pytest.mark.parametrize(
+    "name",
+    ["out/book.jsonl", "out/kept/book.jsonl", "elsewhere", "out.failed.ipynb", "link"],
+)
 def test_a_ledger_that_a_report_would_take_away_with_it_is_refused(tmp_path, name):
     (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "link").symlink_to("out.failed.ipynb")
     with pytest.raises(InvalidPolicy, match="must be a file, and outside of the report"):
         render("walk_forward", SMALL | {"ledger": str(tmp_path / name)}, tmp_path / "out")
     assert not (tmp_path / "out").exists()
@@ -69,6 +73,11 @@ def test_a_ledger_whose_name_could_be_taken_for_another_thing_is_refused(tmp_pat
     with pytest.raises(InvalidPolicy, match="rename it"):
         render("walk_forward", SMALL | asked, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_ledger_in_a_home_that_nobody_has_is_refused(tmp_path):
+    with pytest.raises(UnavailableData, match="no place ~nobody-of-that-name"):
+        render("walk_forward", SMALL | {"ledger": "~nobody-of-that-name/book.jsonl"}, tmp_path)
 
 
 def test_a_walk_that_could_never_choose_is_a_page_that_says_so(tmp_path):
