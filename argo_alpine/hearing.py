@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from .arithmetic import Ints, compiled
 from .ballots import elect_all, obstacles
-from .book import UNMARKED, Market, Marks, Rules, Run, bars_that_fit, roomier
+from .book import Market, Rules, Run, bars_that_fit, roomier
+from .booking import UNMARKED, Marks
 from .engine import HELD
 from .handover import LOOKS, Progress, announced
 from .loop import loop

@@ -11,18 +11,8 @@ __all__ = ['take', 'usual', 'enter', 'leave', 'act_on_all', 'pay_interest', 'set
 import numpy as np
 
 from .arithmetic import compiled
-from argo_alpine.book import (
-    CLOSE,
-    Market,
-    Marks,
-    Rules,
-    Run,
-    act_on,
-    atr_before,
-    book_fill,
-    mark,
-    revalue,
-)
+from .book import CLOSE, Market, Rules, Run
+from .booking import Marks, act_on, atr_before, book_fill, mark, revalue
 from .consensus import belief
 from .costs import borrow, capped, fee, usual_volume
 from .engine import HELD, NO_PRICE, SIGNAL, fate

@@ -13,7 +13,8 @@ from typing import TypeAlias
 import numpy as np
 
 from .arithmetic import compiled
-from .book import TOO_SMALL, Market, Marks, Rules, Run, in_new_shares
+from .book import TOO_SMALL, Market, Rules, Run
+from .booking import Marks, in_new_shares
 from .costs import buying_power
 from .machine import first_bit
 from .portfolio import exposures

@@ -11,7 +11,8 @@ __all__ = ['RANGE_BARS', 'AT_ONCE', 'MODE', 'ranges_of', 'note_calls', 'speaks_a
 import numpy as np
 
 from .arithmetic import Floats, compiled
-from .book import WORD, Market, Marks, Rules, Run
+from .book import WORD, Market, Rules, Run
+from .booking import Marks
 from .costs import interest
 from .engine import HELD, NO_PRICE, SIGNAL
 from .fills import is_reached

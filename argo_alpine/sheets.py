@@ -17,7 +17,6 @@ from .arithmetic import Floats, Ints, Numbers, compiled
 from .backtest import check_cash, check_told
 from argo_alpine.book import (
     FILLS,
-    UNMARKED,
     Market,
     Rules,
     Run,
@@ -27,6 +26,7 @@ from argo_alpine.book import (
     groups_of,
     majority_of,
 )
+from .booking import UNMARKED
 from .curves import check_per_year
 from .domain import InvalidData
 from .hearing import elect_on

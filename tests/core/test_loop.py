@@ -10,7 +10,8 @@ import pytest
 from argo_alpine import backtest as backtesting
 from argo_alpine.backtest import prepared
 from argo_alpine.bars import Bars, join
-from argo_alpine.book import FILLS, TRADES, UNMARKED, WORD, Run, blank_run, rules_of
+from argo_alpine.book import FILLS, TRADES, WORD, Run, blank_run, rules_of
+from argo_alpine.booking import UNMARKED
 from argo_alpine.costs import FillPolicy
 from argo_alpine.engine import Policy
 from argo_alpine.hearing import hear, log_votes
