@@ -13,6 +13,7 @@ from services.commands import (
     backtest,
     compare,
     dashboard,
+    interrupts,
     live,
     quality,
     record,
@@ -401,7 +402,8 @@ def main(words: Sequence[str] | None = None) -> None:
     So does what the system refuses: a folder for a file, a full disk, one that is read only.
     """
     try:
-        app(args=words, prog_name="argo-alpine")
+        with interrupts.remembered():
+            app(args=words, prog_name="argo-alpine")
     except OSError as error:
         if not error.strerror or not (error.filename or error.errno in DISK):
             raise
@@ -409,6 +411,9 @@ def main(words: Sequence[str] | None = None) -> None:
         tell(f"argo-alpine: {error.strerror}{where}")
         sys.exit(1)
     except Exception as error:
+        if interrupts.CAME.is_set():  # this is what became of it
+            tell("argo-alpine: interrupted")
+            sys.exit(interrupts.INTERRUPTED)
         domain = sys.modules.get("argo_alpine.domain")  # not loaded, not raised
         if domain is None or not isinstance(error, domain.ArgoAlpineError):
             raise

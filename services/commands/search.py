@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from services.commands import interrupts
 from services.commands.knobs import (
     STOCKS,
     Cash,
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
 LEDGER = Path("data/recorded/trials.jsonl")
 GRID = ("consensus.threshold=69:81:3", "sizing.stop_pct=2:5:1")
 CAVEAT = "Hypothetical results: nobody traded them."
-INTERRUPTED = 130  # as shells have it: 128, and the number of the signal
 COLUMNS = 2  # knobs with a column each: three do not fit into a terminal of 80 characters
 
 Grids = Annotated[
@@ -95,12 +95,17 @@ def watched(label: str, ledger: Path) -> Iterator["Tick"]:
         *columns, console=console, transient=True, disable=not console.is_terminal
     ) as bar:
         task = bar.add_task(label, total=None)
+
+        def tick(done: int, total: int) -> None:
+            interrupts.check()
+            bar.update(task, completed=done, total=total)
+
         try:
-            yield lambda done, total: bar.update(task, completed=done, total=total)
+            yield tick
         except KeyboardInterrupt:
             bar.stop()
             tell(f"Interrupted. Trials so far are in {near(ledger)}; the same command goes on.")
-            raise typer.Exit(INTERRUPTED) from None
+            raise typer.Exit(interrupts.INTERRUPTED) from None
 
 
 def opened(path: Path) -> "Ledger":
