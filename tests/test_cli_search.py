@@ -136,6 +136,16 @@ def test_a_range_is_searched_and_the_seed_decides(run, book, tmp_path):
     assert other["table"] != first["table"]
 
 
+def test_a_search_of_too_few_trials_says_why_there_is_no_plateau(run, book):
+    code, out, _ = run(*SWEEP, "--range", "indicators.sma=20:60", "--trials", "4", "--ledger", book)
+    assert code == 0 and "Peak: indicators.sma " in out
+    assert "Plateau: none, since around no trial enough others could be judged" in out
+    words = ("--grid", "sizing.stop_pct=2,4", "--ledger", book, "--min-trades", "9999")
+    out = run(*SWEEP, *words)[1]
+    for name in ("Peak", "Plateau"):
+        assert f"{name}: nothing could be judged: " in out and f"{name}: none" not in out
+
+
 SWALLOWED = """
 import signal, time
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it

@@ -345,6 +345,13 @@ def scored(aim: str) -> list[str]:
     return ["plateau"] if aim == "sharpe" else ["plateau", "score"]
 
 
+def unjudged(found: "Sweep") -> str:
+    """Why there is no peak, or, where there is one, no plateau."""
+    if found.peak is None:
+        return f"nothing could be judged: {found.table['why'].iloc[0]}"
+    return "none, since around no trial enough others could be judged"
+
+
 def show_sweep(found: "Sweep", prices: "Asked", top: int, ledger: Path) -> None:
     """A sweep for people."""
     from argo_alpine.optimize import sharpe_in_words
@@ -363,7 +370,7 @@ def show_sweep(found: "Sweep", prices: "Asked", top: int, ledger: Path) -> None:
     heads = (*headed(found.names), *scored(aim), "Sharpe [95 %]", "return", "trades")
     show(f"{', '.join(found.symbols)}: best neighbourhoods by {aim}", heads, rows)
     for name, place in (("Peak", found.peak), ("Plateau", found.plateau)):
-        said = f"nothing could be judged: {found.table['why'].iloc[0]}"
+        said = unjudged(found)
         if place is not None:
             said = ", ".join(f"{n} {cell(found.table[n][place])}" for n in found.names)
         print(f"{name}: {said}")
