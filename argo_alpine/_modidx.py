@@ -677,6 +677,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                      'argo_alpine.samples.instants_in': ('samples.html#instants_in', 'argo_alpine/samples.py'),
                                      'argo_alpine.samples.is_samples': ('samples.html#is_samples', 'argo_alpine/samples.py'),
                                      'argo_alpine.samples.label': ('samples.html#label', 'argo_alpine/samples.py'),
+                                     'argo_alpine.samples.lines_in': ('samples.html#lines_in', 'argo_alpine/samples.py'),
                                      'argo_alpine.samples.numbers_in': ('samples.html#numbers_in', 'argo_alpine/samples.py'),
                                      'argo_alpine.samples.parsed': ('samples.html#parsed', 'argo_alpine/samples.py'),
                                      'argo_alpine.samples.read': ('samples.html#read', 'argo_alpine/samples.py'),
