@@ -9,7 +9,7 @@ import pytest
 from argo_alpine.backtest import backtest
 from argo_alpine.domain import InvalidData, Reading, UnavailableData
 from argo_alpine.engine import Policy
-from argo_alpine.readings import readings_of
+from argo_alpine.readings import readings_of, strangers, strangers_in_words
 from argo_alpine.samples import checksums, symbols_there
 from tests.rehearsal import rehearse
 from tests.test_parity import QUICK, a_market, differences
@@ -102,6 +102,16 @@ def test_a_line_is_that_of_the_file_also_after_a_cell_of_several(tmp_path, end):
 def test_true_and_false_are_no_numbers(told, row):
     with pytest.raises(InvalidData, match=r"line 2, .*'True' is no number such as"):
         told(HEAD + f"AAPL,sonar,2012-03-01T20:30:00Z,2012-03-02T21:00:00Z,{row}\n")
+
+
+def test_rows_about_symbols_without_bars_are_counted_by_symbol(tmp_path):
+    assert strangers(tmp_path) == {}
+    (tmp_path / "MSFT.csv").touch()
+    (tmp_path / "readings.csv").write_text(TOLD)
+    assert strangers(tmp_path) == {"AAPL": 2}
+    assert strangers_in_words({}) == ""
+    many = strangers_in_words(dict.fromkeys("ABCDEFG", 1_000))
+    assert many.startswith("In readings.csv 7,000 rows are of A, B, C, D, E and 2 others, of which")
 
 
 def test_the_file_is_none_of_bars_and_its_digest_stands_in_results(tmp_path):
