@@ -19,7 +19,7 @@ from services.commands.knobs import (
     is_unsaid,
     listed,
     said_if_slow,
-    told_gaps,
+    told_lacks,
 )
 from services.commands.screen import Json, percent, rows_of, say, show
 
@@ -146,5 +146,5 @@ def show_quality(q: "SignalQuality", prices: "Asked") -> None:
     heads = ("source", "voted", "agreed [95 %]", "n", "adds [bps an election, 95 %]")
     asked = f"{int(q.sources['asked'].max()):,}"
     show(f"Which source to thank: asked {asked} times; Shapley values", heads, table)
-    told_gaps(prices)
+    told_lacks(prices)
     print(f"{CAVEAT} Pictures and groups: {REPORT}")

@@ -21,7 +21,7 @@ from services.commands.knobs import (
     base_of,
     pairs,
     said_if_slow,
-    told_gaps,
+    told_lacks,
 )
 from services.commands.screen import Json, near, rows_of, say, show, tell
 
@@ -265,7 +265,7 @@ def show_walk(found: "WalkForward", prices: "Asked", note: str) -> None:
         if step.why:
             print(f"{step.tested[0]:%Y-%m-%d}: {step.why}")
     print(f"Out of sample: {record(found.outcome.summary, found.outcome.why)}.")
-    told_gaps(prices)
+    told_lacks(prices)
     if found.stranded:
         print(f"{found.stranded}.")
     print(f"Inside scores are the best of {len(found.grid)} and flatter. {note}\n{CAVEAT}")
@@ -374,5 +374,5 @@ def show_sweep(found: "Sweep", prices: "Asked", top: int, ledger: Path) -> None:
         if place is not None:
             said = ", ".join(f"{n} {cell(found.table[n][place])}" for n in found.names)
         print(f"{name}: {said}")
-    told_gaps(prices)
+    told_lacks(prices)
     print(f"{found.caveat} The ledger is {near(ledger)}.")
