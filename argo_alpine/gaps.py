@@ -52,13 +52,14 @@ def in_holes(days: Ints, life: Ints) -> NDArray[np.bool_]:  # of `life`
 def due(
     days: Ints,  # with a bar, ascending
     since: int = 0,  # the first day that counts, since 1970
+    until: float = np.inf,  # the last one
 ) -> Ints:
     "The sessions from a symbol's first day to its last on which it should have a bar."
     known = hours()[0]
     life = known[np.searchsorted(known, days[0]) : np.searchsorted(known, days[-1], "right")]
     if not keeps_sessions(days, life):
         life = life[np.isin(life, days) | in_holes(days, life)]
-    return life[life >= since]
+    return life[(since <= life) & (life <= until)]
 
 # %% ../nbs/05_gaps.ipynb #4a9500c2
 @dataclass(frozen=True, slots=True)
@@ -81,9 +82,9 @@ def longest_row(is_missing: NDArray[np.bool_]) -> tuple[int, int]:  # its first,
     return int(begins[i]), int(ends[i]) - 1
 
 
-def gap_of(symbol: str, days: Ints, since: int = 0) -> Gap | None:
-    "What one symbol lacks from a day on."
-    wanted = due(days, since)
+def gap_of(symbol: str, days: Ints, since: int = 0, until: float = np.inf) -> Gap | None:
+    "What one symbol lacks from one day to another."
+    wanted = due(days, since, until)
     is_missing = ~np.isin(wanted, days)
     if not is_missing.any():
         return None
@@ -97,22 +98,24 @@ def largest(found: Iterable[Gap]) -> tuple[Gap, ...]:
     return tuple(sorted(found, key=lambda gap: (-gap.missing, gap.symbol)))
 
 
-def gaps_of(bars: Bars, since: int) -> tuple[Gap, ...]:
+def gaps_of(bars: Bars, since: int, until: float) -> tuple[Gap, ...]:
     "The gaps of those symbols that have some, the largest first."
     there = ~np.isnan(bars.close)
     days = [np.unique(bars.days[column]) for column in there.T]
     named = [(symbol, own) for symbol, own in zip(bars.symbols, days, strict=True) if len(own)]
-    found = (gap_of(symbol, own, since) for symbol, own in named)
+    found = (gap_of(symbol, own, since, until) for symbol, own in named)
     return largest(gap for gap in found if gap)
 
 # %% ../nbs/05_gaps.ipynb #9a0001e
 def gaps(
     bars: Bars,  # whole: a life that is cut within a gap has none
     first: date | str | None = None,  # that counts; none: the first bar
+    last: date | str | None = None,  # that counts; none: the last bar
 ) -> tuple[Gap, ...]:
     "What symbols lack between their first bars and their last; looked for once."
     since = day_number(first) if first is not None else 0
-    return bars.once(f"gaps {since}", lambda: gaps_of(bars, since))
+    until = day_number(last) if last is not None else np.inf
+    return bars.once(f"gaps {since} {until}", lambda: gaps_of(bars, since, until))
 
 # %% ../nbs/05_gaps.ipynb #4a9500d2
 NAMED = 5  # symbols, before the rest is counted

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Splits', 'MIDNIGHT', 'OTHERWISE', 'FAR', 'adjust_splits', 'Action', 'check_order', 'check_moments', 'check_one',
            'check_sessions', 'check_rows', 'bars_in', 'bars_of', 'splits_of', 'opens_split', 'check_splits',
-           'bars_from', 'load', 'warm_rows', 'first_day']
+           'bars_from', 'series', 'load', 'warm_rows', 'first_day', 'cold_bars', 'cold_in_words']
 
 # %% ../nbs/04_loading.ipynb #859ec75e
 import math
@@ -240,6 +240,23 @@ def bars_from(
         return bars
     return adjust_splits(bars, {symbol: [(a.day, a.ratio) for a in known if a.symbol == symbol]})
 
+# %% ../nbs/04_loading.ipynb #9b0001e
+def series(
+    symbols: Sequence[str],  # of `symbols_there`
+    basis: str = "splits",  # or raw
+    folder: Folder = "",  # empty: the samples
+) -> list[Bars]:  # one of each symbol, whole
+    "Bars of a folder, not put side by side. *Raises* as `load` does."
+    if isinstance(symbols, str) or not symbols:
+        raise UnavailableData(
+            f"symbols come in a list, one or more, such as ['AAPL'], was {symbols!r}"
+        )
+    if basis not in ("raw", "splits"):
+        raise InvalidBars(f"files are loaded raw or adjusted for splits, asked for {basis!r}")
+    files = files_of(symbols, folder).items()
+    known = splits_of(symbols, folder)
+    return [bars_from(name, symbol, known, basis, folder) for symbol, name in files]
+
 # %% ../nbs/04_loading.ipynb #eeddc94a
 def load(
     symbols: Sequence[str],  # of `symbols_there`
@@ -254,16 +271,7 @@ def load(
     damaged file or one that is no table of bars, `InvalidBars` for another basis, rows out of order
     and prices no market made.
     """
-    if isinstance(symbols, str) or not symbols:
-        raise UnavailableData(
-            f"symbols come in a list, one or more, such as ['AAPL'], was {symbols!r}"
-        )
-    if basis not in ("raw", "splits"):
-        raise InvalidBars(f"files are loaded raw or adjusted for splits, asked for {basis!r}")
-    files = files_of(symbols, folder).items()
-    known = splits_of(symbols, folder)
-    series = (bars_from(name, symbol, known, basis, folder) for symbol, name in files)
-    return join([between(bars, first, last) for bars in series])
+    return join([between(bars, first, last) for bars in series(symbols, basis, folder)])
 
 # %% ../nbs/04_loading.ipynb #5b3e0c05
 def warm_rows(there: Ints, days: Ints, behind: int) -> Ints:  # of `there`, rows with a bar
@@ -285,4 +293,25 @@ def first_day(
     raise UnavailableData(
         f"no day has {behind} bars before it, for indicators to warm up: there are {counts}; "
         "give more, or name the first day"
+    )
+
+# %% ../nbs/04_loading.ipynb #9b0002e
+def cold_bars(
+    bars: Bars,
+    needed: int,  # bars, with the one that is decided, until every indicator has a value
+    first: date | str,  # decided
+) -> int:
+    "How many decided bars come before the indicators of any symbol are warm."
+    most = np.cumsum(~np.isnan(bars.close), axis=0).max(axis=1)
+    return int((most[bars.days >= day_number(first)] < needed).sum())
+
+
+def cold_in_words(bars: Bars, needed: int, first: date | str) -> str:
+    "The same as a sentence; nothing where there are none."
+    n, decided = cold_bars(bars, needed, first), int((bars.days >= day_number(first)).sum())
+    if not n:
+        return ""
+    return (
+        f"The first {n:,} of {decided:,} bars decided come before the indicators of any symbol are "
+        "warm, and count all the same: begin later to leave them out"
     )

@@ -5,16 +5,17 @@
 # %% auto #0
 __all__ = ['SAMPLES', 'SPLITS', 'READINGS', 'SUMS', 'Folder', 'SYMBOL', 'TEXTS', 'ZONED', 'samples_folder', 'place_of',
            'data_folder', 'is_samples', 'label', 'check_file', 'symbol_of', 'are_bars', 'remedy', 'sums_of',
-           'symbols_in', 'symbols_there', 'files_of', 'checked', 'has', 'digest_of', 'checksums', 'heads_in', 'parsed',
-           'read', 'check_columns', 'cell', 'check_cells', 'numbers_in', 'days_in', 'instants_in']
+           'symbols_in', 'symbols_there', 'files_of', 'checked', 'has', 'digest_of', 'checksums', 'heads_in',
+           'lines_in', 'parsed', 'read', 'check_columns', 'cell', 'check_cells', 'numbers_in', 'days_in', 'instants_in']
 
 # %% ../nbs/02_samples.ipynb #17c53df5
+import csv
 import os
 import re
 from collections.abc import Sequence
 from contextlib import suppress
 from hashlib import sha256
-from io import BytesIO
+from io import BytesIO, StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -208,6 +209,17 @@ def heads_in(content: bytes) -> list[str]:
         raise ValueError(f"two columns have one name among {', '.join(heads)}")
     return heads
 
+# %% ../nbs/02_samples.ipynb #9b0003e
+def lines_in(content: bytes, n: int) -> Sequence[int]:  # from 1, of n rows below the header
+    "With which line each row begins. *Raises* `ValueError` for a cell that is too long."
+    if len(content.splitlines()) == n + 1:
+        return range(2, n + 2)
+    rows = csv.reader(StringIO(content.decode("utf-8-sig"), newline=""))
+    try:
+        return [rows.line_num + 1 for _ in rows][:n]
+    except csv.Error as error:
+        raise ValueError(str(error)) from None
+
 # %% ../nbs/02_samples.ipynb #5a3e0c21
 def parsed(content: bytes) -> "pd.DataFrame":  # by line of the file
     "A file as a table; empty lines are left out, and counted. *Raises* `ValueError`."
@@ -226,7 +238,7 @@ def parsed(content: bytes) -> "pd.DataFrame":  # by line of the file
     )
     if not isinstance(table.index, pd.RangeIndex):
         raise ValueError("rows have more fields than the header")
-    table.index += 2  # the header is the first line
+    table.index = pd.Index(lines_in(content, len(table)))
     return table.dropna(how="all")
 
 # %% ../nbs/02_samples.ipynb #5a3e0c17
@@ -282,7 +294,9 @@ def numbers_in(
     "A column of numbers. *Raises* `InvalidData` for a cell that is none."
     import pandas as pd
 
-    found = pd.to_numeric(table[column], errors="coerce").to_numpy(np.float64)
+    cells = table[column]
+    texts = cells.astype(str) if cells.dtype in (bool, object) else cells
+    found = pd.to_numeric(texts, errors="coerce").to_numpy(np.float64)
     why = f"is no number such as 1234.5: correct it, or {instead}"
     check_cells(np.isnan(found), table, column, why)
     return found

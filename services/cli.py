@@ -3,6 +3,7 @@
 # Nothing heavy is imported up here: --help answers at once, each command imports what it needs.
 import errno
 import sys
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +14,7 @@ from services.commands import (
     backtest,
     compare,
     dashboard,
+    interrupts,
     live,
     quality,
     record,
@@ -100,7 +102,12 @@ def entry(
 
 
 def inventory(
-    symbol: str, name: str, known: "Sequence[Action]", count: int, data: str
+    symbol: str,
+    name: str,
+    known: "Sequence[Action]",
+    said: Mapping[str, int],  # readings of each symbol
+    count: int,
+    data: str,
 ) -> dict[str, Any]:
     """What is here of one symbol; its last rows if asked for. A damaged file is not sound."""
     from argo_alpine.bars import to_frame
@@ -122,6 +129,7 @@ def inventory(
         "first": bars.times[0].isoformat(),
         "last": bars.times[-1].isoformat(),
         "splits": sum(split.symbol == symbol for split in known),
+        "readings": said[symbol],
         "gaps": gaps(bars),
         "sound": True,
         "checksum": "none" if sums_of(place) is None else "ok",
@@ -144,6 +152,7 @@ def said_inventory(found: Sequence[Mapping[str, Any]]) -> None:
 def show_inventory(found: Sequence[Mapping[str, Any]]) -> None:
     """What is here, for people."""
     from argo_alpine.gaps import gaps_in_words, largest
+    from argo_alpine.samples import READINGS
 
     heads = ("symbol", "bars", "first", "last", "prices", "checksum")
     show(
@@ -165,6 +174,8 @@ def show_inventory(found: Sequence[Mapping[str, Any]]) -> None:
     )
     if words := gaps_in_words(largest([gap for row in found for gap in row.get("gaps", ())])):
         print(f"{words}.")
+    if said := sum(row.get("readings", 0) for row in found):
+        print(f"{READINGS} holds readings of these symbols: {said:,}.")
     names = ("open", "high", "low", "close", "volume")
     for row in found:
         if "rows" in row:
@@ -205,16 +216,20 @@ def bars(
       argo-alpine bars --data prices
     """
     from argo_alpine.loading import splits_of
+    from argo_alpine.readings import readings_of, strangers, strangers_in_words
     from argo_alpine.samples import files_of, symbols_there
 
     named = listed(" ".join(symbols or ()))
     files = files_of(named, data) if named else symbols_there(data)
     count, known, found = rows if named else 0, splits_of([*files], data), []
+    said = Counter(reading.symbol for reading in readings_of([*files], data))
     with progress("Reading", len(files)) as tick:
         for symbol, name in files.items():
-            found.append(inventory(symbol, name, known, count, data))
+            found.append(inventory(symbol, name, known, said, count, data))
             tick(len(found))
     said_inventory(found) if json else show_inventory(found)
+    if unheard := strangers_in_words(strangers(data)):
+        tell(unheard)
     if damaged := [row["error"] for row in found if not row["sound"]]:
         tell("\n".join(damaged))
         raise typer.Exit(1)
@@ -401,7 +416,8 @@ def main(words: Sequence[str] | None = None) -> None:
     So does what the system refuses: a folder for a file, a full disk, one that is read only.
     """
     try:
-        app(args=words, prog_name="argo-alpine")
+        with interrupts.remembered():
+            app(args=words, prog_name="argo-alpine")
     except OSError as error:
         if not error.strerror or not (error.filename or error.errno in DISK):
             raise
@@ -409,6 +425,9 @@ def main(words: Sequence[str] | None = None) -> None:
         tell(f"argo-alpine: {error.strerror}{where}")
         sys.exit(1)
     except Exception as error:
+        if interrupts.CAME.is_set():  # this is what became of it
+            tell("argo-alpine: interrupted")
+            sys.exit(interrupts.INTERRUPTED)
         domain = sys.modules.get("argo_alpine.domain")  # not loaded, not raised
         if domain is None or not isinstance(error, domain.ArgoAlpineError):
             raise

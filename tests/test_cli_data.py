@@ -116,6 +116,15 @@ def test_a_symbol_that_lacks_bars_is_told_to_people_and_programs(run, torn, word
     assert "AAA has" not in said
 
 
+@pytest.mark.parametrize("words", ASKED[:2], ids=lambda words: words[0])
+def test_a_gap_that_the_last_day_cuts_is_told_as_far_as_it_is_decided(run, torn, words):
+    words += ("--data", "prices", "--from", DAYS[90], "--to", DAYS[119])
+    found = json.loads(run(*words, "--json")[1])["data"]["gaps"]
+    counts = {"due": 30, "missing": 20, "longest": 20, "last": str(DAYS[119])}
+    assert found == [GAP | counts]
+    assert "BBB has no bar on 20 of the 30 sessions" in run(*words)[1]
+
+
 @pytest.mark.parametrize("words", [("bars",), *ASKED], ids=lambda words: words[0])
 def test_where_nothing_is_missing_nothing_is_said_of_it(run, prices, words):
     assert "has no bar" not in run(*words, "--data", "prices")[1]
@@ -126,6 +135,31 @@ def test_a_symbol_that_lacks_bars_is_a_caveat_of_every_report(torn, tmp_path, na
     asked = {"data": str(torn)} | ({"train": 100, "test": 50} if name == "walk_forward" else {})
     page = reports.render(name, asked, tmp_path / name).page.read_text()
     assert "<strong>Sessions without a bar.</strong> BBB has no bar on 30 of the 250 " in page
+
+
+@pytest.mark.parametrize("name", ["backtest", "daily", "signal_quality", "walk_forward"])
+def test_a_gap_that_the_last_day_cuts_is_a_caveat_of_every_report(torn, tmp_path, name):
+    asked = {"data": str(torn), "day" if name == "daily" else "last": str(DAYS[119])}
+    asked |= {"train": 30, "test": 20} if name == "walk_forward" else {}
+    page = reports.render(name, asked, tmp_path / name).page.read_text()
+    assert "<strong>Sessions without a bar.</strong> BBB has no bar on 20 of the 70 " in page
+
+
+COLD = "The first 9 of 260 bars decided come before the indicators of any symbol are warm"
+
+
+@pytest.mark.parametrize("words", ASKED[:2], ids=lambda words: words[0])
+def test_bars_that_are_decided_cold_are_counted_for_people_and_programs(run, prices, words):
+    words += ("--data", "prices", "--from")
+    assert COLD in run(*words, DAYS[40])[1]
+    assert json.loads(run(*words, DAYS[40], "--json")[1])["data"]["cold"] == 9
+    assert "are warm" not in run(*words, DAYS[49])[1]
+
+
+@pytest.mark.parametrize("name", ["backtest", "daily", "signal_quality"])
+def test_bars_that_are_decided_cold_are_a_caveat_of_reports(prices, tmp_path, name):
+    asked = {"data": str(prices), "first": str(DAYS[40])}
+    assert COLD in reports.render(name, asked, tmp_path / name).page.read_text()
 
 
 def test_a_file_that_is_no_file_of_bars_is_a_failed_check_and_its_neighbour_is_not(run, prices):
@@ -151,6 +185,7 @@ def test_a_folder_gives_what_the_frames_give(run, prices):
         "last": str(DAYS[-1]),
         "readings": {"x_sentiment": 0, "sonar": 0},
         "gaps": [],
+        "cold": 0,
         "sha256": checksums(["AAA", "BBB"], prices),
     }
     assert f"AAA, BBB of prices, {DAYS[50]} to {DAYS[-1]}; bars before that warm up" in err
@@ -209,6 +244,41 @@ def test_what_sources_said_is_heard_by_every_command(run, prices, tmp_path):
     )
     code, _, err = run("backtest", "--data", "prices")
     assert code == 1 and "prices/readings.csv, line 2, confidence: '' is no number" in err
+
+
+MOOD = "sonar,2024-01-02T17:00Z,2024-01-02T23:00Z,1,"
+
+
+def test_bars_counts_what_sources_said_of_each_symbol(run, prices):
+    assert "readings" not in run("bars", "--data", "prices")[1]
+    (prices / "readings.csv").write_text(
+        TOLD + f"aaa,{MOOD}90\nAAB,{MOOD}90\nAAB,{MOOD[:-3]},0,5\n"
+    )
+    code, out, err = run("bars", "--data", "prices")
+    assert code == 1 and "line 4" in err
+    (prices / "readings.csv").write_text(TOLD + f"aaa,{MOOD}90\nAAB,{MOOD}90\n")
+    code, out, err = run("bars", "--data", "prices")
+    assert (code, err) == (0, "In readings.csv 1 row is of AAB, of which there are no bars.\n")
+    assert "readings.csv holds readings of these symbols: 1." in out
+    rows = json.loads(run("bars", "--data", "prices", "--json")[1])
+    assert {row["symbol"]: row["readings"] for row in rows} == {"AAA": 1, "BBB": 0}
+
+
+def test_bars_names_what_is_wrong_in_readings_by_line(run, prices):
+    (prices / "readings.csv").write_text(TOLD + f"AAA,{MOOD}90\nBBB,{MOOD}much\n")
+    code, out, err = run("bars", "--data", "prices")
+    assert (code, out) == (1, "")
+    assert "prices/readings.csv, line 3, confidence: 'much' is no number" in err
+
+
+@pytest.mark.parametrize("words", [("backtest",), ("signal-quality",)], ids=lambda words: words[0])
+def test_rows_about_symbols_without_bars_are_told(run, prices, words):
+    rows = f"AAB,{MOOD}90\nAAB,{MOOD.replace('17:00', '18:00')}90\n"
+    for said, known in (("", "says nothing of AAA"), (f"BBB,{MOOD}9\n", "nothing is alive")):
+        (prices / "readings.csv").write_text(TOLD + said + rows)
+        _, _, err = run(*words, "--data", "prices", "--symbols", "AAA,BBB"[: 3 + 4 * bool(said)])
+        assert "In readings.csv 2 rows are of AAB, of which there are no bars." in err
+        assert known in err  # BBB has bars: that it is not asked for is no mistake
 
 
 LONGER = [

@@ -136,6 +136,52 @@ def test_a_range_is_searched_and_the_seed_decides(run, book, tmp_path):
     assert other["table"] != first["table"]
 
 
+def test_a_search_of_too_few_trials_says_why_there_is_no_plateau(run, book):
+    code, out, _ = run(*SWEEP, "--range", "indicators.sma=20:60", "--trials", "4", "--ledger", book)
+    assert code == 0 and "Peak: indicators.sma " in out
+    assert "Plateau: none, since around no trial enough others could be judged" in out
+    words = ("--grid", "sizing.stop_pct=2,4", "--ledger", book, "--min-trades", "9999")
+    out = run(*SWEEP, *words)[1]
+    for name in ("Peak", "Plateau"):
+        assert f"{name}: nothing could be judged: " in out and f"{name}: none" not in out
+
+
+SWALLOWED = """
+import signal, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
+from contextlib import suppress
+from pathlib import Path
+from services import cli
+from services.commands.search import watched
+
+def command(**_):
+    with suppress(BaseException):  # as libraries do it while they are imported
+        signal.raise_signal(signal.SIGINT)
+        time.sleep(5)
+    {then}
+    print("went on")
+
+cli.app = command
+cli.main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("then", "code"),
+    [
+        ("with watched('Trials', Path('book')) as tick: tick(1, 20)", 130),
+        ("raise ImportError('numba failed to import')", 130),
+        ("pass", 0),  # nothing is left to be stopped
+    ],
+)
+def test_a_ctrl_c_that_a_library_swallows_stops_what_comes_after_it(then, code):
+    words = [sys.executable, "-c", SWALLOWED.format(then=then)]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, "went on" in done.stdout) == (code, code == 0)
+    assert "Traceback" not in done.stderr
+    assert ("the same command goes on" in done.stderr) == ("watched" in then)
+
+
 def test_after_ctrl_c_the_same_command_goes_on(run, book, monkeypatch):
     from argo_alpine import outcomes
 

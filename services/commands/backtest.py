@@ -18,7 +18,7 @@ from services.commands.knobs import (
     asked,
     base_of,
     said_if_slow,
-    told_gaps,
+    told_lacks,
 )
 from services.commands.screen import Json, near, rows_of, say, show, tell
 
@@ -147,7 +147,7 @@ def show_run(run: "Backtest", prices: "Asked") -> None:
         print(f"No trade. Most often, and when: {most_often(run)}.")
     if run.bars.basis == "raw":
         print(RAW)
-    told_gaps(prices)
+    told_lacks(prices)
     if outlived := stranded_in_words(run):
         print(f"{outlived}. Nobody knows what it would have brought.")
     print(CAVEAT)

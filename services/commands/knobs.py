@@ -87,6 +87,7 @@ def asked(
     basis: str = "splits",
 ) -> "Asked":
     """The bars that are asked for: defaults are of the samples, and of no other folder."""
+    from argo_alpine.readings import recorded_in_words
     from services.common import folders
 
     if not data and not is_unsaid(context, "data"):
@@ -99,25 +100,18 @@ def asked(
         for name, day in (("first", first), ("last", last))
     )
     found = folders.asked(data, names, begin, end, periods, basis)
-    tell(f"Decided: {found}; bars before that warm up the indicators. {heard_in_words(found)}")
+    heard = recorded_in_words(found.decided, found.readings, data)
+    tell(f"Decided: {found}; bars before that warm up the indicators. {heard}")
     return found
 
 
-def heard_in_words(found: "Asked") -> str:
-    """What X and Sonar say in a folder, and why they say nothing."""
-    from argo_alpine.readings import recorded_in_words
-    from argo_alpine.samples import READINGS, has
-
-    if not found.readings and has(READINGS, found.folder):
-        return f"{READINGS} says nothing of {', '.join(found.bars.symbols)}."
-    return recorded_in_words(found.decided, found.readings)
-
-
-def told_gaps(prices: "Asked") -> None:
-    """Print which symbols lack bars, if any do."""
+def told_lacks(prices: "Asked") -> None:
+    """Print which symbols lack bars, and how many bars are decided before any is warm."""
     from argo_alpine.gaps import gaps_in_words
+    from argo_alpine.loading import cold_in_words
 
-    if words := gaps_in_words(prices.gaps):
+    cold = cold_in_words(prices.bars, prices.needed, prices.first)
+    for words in filter(None, (gaps_in_words(prices.gaps), cold)):
         print(f"{words}.")
 
 

@@ -19,7 +19,7 @@ from services.commands.knobs import (
     is_unsaid,
     listed,
     said_if_slow,
-    told_gaps,
+    told_lacks,
 )
 from services.commands.screen import Json, percent, rows_of, say, show
 
@@ -150,5 +150,5 @@ def show_quality(q: "SignalQuality", prices: "Asked") -> None:
     asked = f"{int(q.sources['asked'].max()):,}"
     show(f"Which source to thank: asked {asked} times; Shapley values", heads, table)
     print(BY_RULE)
-    told_gaps(prices)
+    told_lacks(prices)
     print(f"{CAVEAT} Pictures and groups: {REPORT}")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from services.commands import interrupts
 from services.commands.knobs import (
     STOCKS,
     Cash,
@@ -20,7 +21,7 @@ from services.commands.knobs import (
     base_of,
     pairs,
     said_if_slow,
-    told_gaps,
+    told_lacks,
 )
 from services.commands.screen import Json, near, rows_of, say, show, tell
 
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
 LEDGER = Path("data/recorded/trials.jsonl")
 GRID = ("consensus.threshold=69:81:3", "sizing.stop_pct=2:5:1")
 CAVEAT = "Hypothetical results: nobody traded them."
-INTERRUPTED = 130  # as shells have it: 128, and the number of the signal
 COLUMNS = 2  # knobs with a column each: three do not fit into a terminal of 80 characters
 
 Grids = Annotated[
@@ -96,12 +96,17 @@ def watched(label: str, ledger: Path) -> Iterator["Tick"]:
         *columns, console=console, transient=True, disable=not console.is_terminal
     ) as bar:
         task = bar.add_task(label, total=None)
+
+        def tick(done: int, total: int) -> None:
+            interrupts.check()
+            bar.update(task, completed=done, total=total)
+
         try:
-            yield lambda done, total: bar.update(task, completed=done, total=total)
+            yield tick
         except KeyboardInterrupt:
             bar.stop()
             tell(f"Interrupted. Trials so far are in {near(ledger)}; the same command goes on.")
-            raise typer.Exit(INTERRUPTED) from None
+            raise typer.Exit(interrupts.INTERRUPTED) from None
 
 
 def opened(path: Path) -> "Ledger":
@@ -264,7 +269,7 @@ def show_walk(found: "WalkForward", prices: "Asked", note: str) -> None:
         if step.why:
             print(f"{step.tested[0]:%Y-%m-%d}: {step.why}")
     print(f"Out of sample: {record(found.outcome.summary, found.outcome.why)}.")
-    told_gaps(prices)
+    told_lacks(prices)
     if found.stranded:
         print(f"{found.stranded}.")
     print(f"Inside scores are the best of {len(found.grid)} and flatter. {note}\n{CAVEAT}")
@@ -344,6 +349,13 @@ def scored(aim: str) -> list[str]:
     return ["plateau"] if aim == "sharpe" else ["plateau", "score"]
 
 
+def unjudged(found: "Sweep") -> str:
+    """Why there is no peak, or, where there is one, no plateau."""
+    if found.peak is None:
+        return f"nothing could be judged: {found.table['why'].iloc[0]}"
+    return "none, since around no trial enough others could be judged"
+
+
 def show_sweep(found: "Sweep", prices: "Asked", top: int, ledger: Path) -> None:
     """A sweep for people."""
     from argo_alpine.optimize import sharpe_in_words
@@ -362,9 +374,9 @@ def show_sweep(found: "Sweep", prices: "Asked", top: int, ledger: Path) -> None:
     heads = (*headed(found.names), *scored(aim), "Sharpe [95 %]", "return", "trades")
     show(f"{', '.join(found.symbols)}: best neighbourhoods by {aim}", heads, rows)
     for name, place in (("Peak", found.peak), ("Plateau", found.plateau)):
-        said = f"nothing could be judged: {found.table['why'].iloc[0]}"
+        said = unjudged(found)
         if place is not None:
             said = ", ".join(f"{n} {cell(found.table[n][place])}" for n in found.names)
         print(f"{name}: {said}")
-    told_gaps(prices)
+    told_lacks(prices)
     print(f"{found.caveat} The ledger is {near(ledger)}.")

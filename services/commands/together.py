@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from services.commands import interrupts
 from services.commands.screen import near, tell
 from services.commands.supervisor import Part, Supervisor, follow_parent
 
@@ -59,6 +60,7 @@ def run(ports: Ports, dwell: float, fresh: bool, report: bool) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):  # a shell's background job ignores Ctrl+C
         signal.signal(number, lambda *_: interrupt())
     try:
+        interrupts.check()
         for part in supervisor.parts:
             supervisor.start(part)
         print(screen(ports, kept["password"], report), flush=True)

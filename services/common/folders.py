@@ -5,11 +5,11 @@ from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
 
-from argo_alpine.bars import Bars, between
+from argo_alpine.bars import Bars, between, join
 from argo_alpine.domain import InvalidPolicy, Reading
-from argo_alpine.gaps import Gap, gaps
+from argo_alpine.gaps import Gap, gaps, largest
 from argo_alpine.indicators import IndicatorPolicy, warm_up
-from argo_alpine.loading import bars_in, first_day, load
+from argo_alpine.loading import bars_in, cold_bars, first_day, series
 from argo_alpine.readings import closes_heard, readings_of
 from argo_alpine.samples import checksums, data_folder, files_of, is_samples, read, symbols_there
 from argo_alpine.sessions import date_of, day_number
@@ -26,6 +26,8 @@ class Asked:
     last: date
     folder: Path
     readings: tuple[Reading, ...]
+    gaps: tuple[Gap, ...]  # what symbols lack of the days that are decided
+    needed: int  # bars until every indicator has a value
 
     def __str__(self) -> str:
         names = self.bars.symbols
@@ -43,16 +45,17 @@ class Asked:
         return between(self.bars, self.first, None)
 
     @property
-    def gaps(self) -> tuple[Gap, ...]:
-        """What symbols lack of the days that are decided."""
-        return gaps(self.bars, self.first)
+    def cold(self) -> int:
+        """How many decided bars come before indicators are warm."""
+        return cold_bars(self.bars, self.needed, self.first)
 
     @property
     def origin(self) -> dict[str, object]:
         """Where the bars are from, for programs."""
         digests = checksums(self.bars.symbols, self.folder)
         days = {"first": str(self.first), "last": str(self.last)}
-        known = {"readings": self.spoken, "gaps": [plain(gap) for gap in self.gaps]}
+        lacks = {"gaps": [plain(gap) for gap in self.gaps], "cold": self.cold}
+        known = {"readings": self.spoken, **lacks}
         return {"data": {"folder": self.folder.name, **days, **known, "sha256": digests}}
 
 
@@ -86,7 +89,10 @@ def asked(
     names = [*symbols_there(data)] if symbols is None else symbols
     if symbols is None and last is not None:
         names = begun(names, last, data) or names
-    bars = load(names, None, last, basis, data)
-    begin = first_day(bars, warm_up(periods)) if first is None else first
+    whole, needed = series(names, basis, data), warm_up(periods)
+    bars = join([between(one, None, last) for one in whole])
+    begin = first_day(bars, needed) if first is None else first
     end = date_of(bars.days[-1]) if last is None else last
-    return Asked(bars, begin, end, data_folder(data), readings_of(names, data))
+    holes = largest(gap for one in whole for gap in gaps(one, begin, end))
+    said = readings_of(names, data)
+    return Asked(bars, begin, end, data_folder(data), said, holes, needed)

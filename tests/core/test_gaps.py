@@ -121,6 +121,17 @@ def test_a_gap_that_the_first_day_cuts_counts_from_there():
     assert "B has no bar on 10 of the 30 sessions" in run._repr_html_()
 
 
+def test_a_gap_that_the_last_day_cuts_counts_until_there():
+    whole = a_market(1, 60, ("A", "B"), 0.02, missing=0.0)
+    days = [date_of(day) for day in whole.days]
+    torn = without(whole, "B", slice(20, 40))
+    (gap,) = gaps(torn, days[10], days[29])
+    assert (gap.missing, gap.due, gap.last) == (10, 20, days[29])
+    assert gaps(torn, days[25], days[29])[0].due == 5  # not one of its days is decided
+    assert gaps(torn, days[0], days[19]) == gaps(torn, days[40], days[59]) == ()
+    assert gaps(torn, days[10])[0].missing == 20  # each question has an answer of its own
+
+
 def test_of_years_before_the_calendar_nothing_is_said():
     old = np.arange(5000, 5400)  # 1983
     assert gaps(stamped(of_days(old))) == ()

@@ -9,7 +9,7 @@ import pytest
 from argo_alpine.backtest import backtest
 from argo_alpine.domain import InvalidData, Reading, UnavailableData
 from argo_alpine.engine import Policy
-from argo_alpine.readings import readings_of
+from argo_alpine.readings import readings_of, strangers, strangers_in_words
 from argo_alpine.samples import checksums, symbols_there
 from tests.rehearsal import rehearse
 from tests.test_parity import QUICK, a_market, differences
@@ -19,6 +19,9 @@ aapl, Sonar ,2012-03-01T20:30:00Z,2012-03-02T21:00:00Z,,,,1,80
 AAPL,x_sentiment,2012-03-01T15:10:00-05:00,2012-03-02T02:10:00Z,0.62,31,,,
 MSFT,x_sentiment,2012-03-01T20:10:00.5Z,2012-03-02T02:10:00Z,-0.2,4,-0.5,,
 """
+
+
+HEAD = "symbol,source,at,expires,direction,confidence\n"
 
 
 @pytest.fixture
@@ -84,6 +87,31 @@ def test_what_is_wrong_is_named_by_line_column_and_value(told, right, wrong, why
         return
     with pytest.raises(InvalidData, match=re.escape(why)):
         told(TOLD.replace(right, wrong, 1))
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_a_line_is_that_of_the_file_also_after_a_cell_of_several(tmp_path, end):
+    note = '"first\n\nthird"'
+    rows = TOLD.replace(",confidence", ",confidence,note").replace("1,80", f"1,80,{note}")
+    (tmp_path / "readings.csv").write_bytes(rows.replace("31,", "-1,").replace("\n", end).encode())
+    with pytest.raises(InvalidData, match=r"line 5, authors: '-1\.0' must lie"):
+        readings_of(["AAPL"], tmp_path)
+
+
+@pytest.mark.parametrize("row", ["True,True", "true,80", "1,TRUE"])
+def test_true_and_false_are_no_numbers(told, row):
+    with pytest.raises(InvalidData, match=r"line 2, .*'True' is no number such as"):
+        told(HEAD + f"AAPL,sonar,2012-03-01T20:30:00Z,2012-03-02T21:00:00Z,{row}\n")
+
+
+def test_rows_about_symbols_without_bars_are_counted_by_symbol(tmp_path):
+    assert strangers(tmp_path) == {}
+    (tmp_path / "MSFT.csv").touch()
+    (tmp_path / "readings.csv").write_text(TOLD)
+    assert strangers(tmp_path) == {"AAPL": 2}
+    assert strangers_in_words({}) == ""
+    many = strangers_in_words(dict.fromkeys("ABCDEFG", 1_000))
+    assert many.startswith("In readings.csv 7,000 rows are of A, B, C, D, E and 2 others, of which")
 
 
 def test_the_file_is_none_of_bars_and_its_digest_stands_in_results(tmp_path):
