@@ -26,11 +26,14 @@ def holding(
     bars: Bars,
     at: Ints,  # (n_points,) some of their closes, the first that of buying
     cash: float,  # account currency, at the beginning
+    ratios: Floats | None = None,  # (n_bars, n_symbols) new shares per old one; none: no split
 ) -> Floats:  # (n_points,)
     "What equal parts of the symbols that had a price were worth, held to the end, free of costs."
     is_known = ~np.isnan(bars.close)
     lasts = np.where(is_known, np.arange(len(bars))[:, None], 0)
     prices = np.take_along_axis(bars.close, np.maximum.accumulate(lasts), axis=0)
+    if ratios is not None:
+        prices = prices * np.cumprod(ratios, axis=0)
     prices = prices[np.searchsorted(bars.at, at)]
     bought = ~np.isnan(prices[0])
     return np.asarray(cash * (prices[:, bought] / prices[0, bought]).mean(axis=1))
@@ -97,7 +100,8 @@ def verdict(
 # %% ../nbs/36_verdict.ipynb #36verd22
 def judgement(run: "Backtest", summary: Summary, spans: Spans = NO_SPANS) -> str:
     "`verdict` of a backtest, by its summary and the intervals from `luck`."
-    held = holding(run.bars, run.bars.at, run.cash)
+    ratios = run.market.ratios[run.first :] if len(run.market.ratios) else None
+    held = holding(run.bars, run.bars.at, run.cash, ratios)
     part = at_exposure(held, summary.exposure)
     beyond = ahead(run.equity, part, summary.per_year)
     return verdict(summary, held[-1] / held[0] - 1.0, beyond, spans)

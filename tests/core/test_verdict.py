@@ -10,7 +10,7 @@ from argo_alpine import metrics, verdict
 from argo_alpine.backtest import backtest
 from argo_alpine.bars import Bars, between
 from argo_alpine.bootstrap import luck
-from argo_alpine.loading import load
+from argo_alpine.loading import load, splits_of
 from argo_alpine.metrics import summarise, summary
 from argo_alpine.shares import FLOOR
 
@@ -103,3 +103,17 @@ def test_a_backtest_is_held_against_its_own_symbols():
     said = verdict.judgement(run, page, spans)
     assert said == verdict.verdict(page, held[-1] / held[0] - 1, lead, spans)
     assert metrics.told(page, spans)["sharpe"] in said
+
+
+def test_a_split_takes_nothing_from_who_holds():
+    stocks, last = ["AAPL", "MSFT"], pd.Timestamp("2006-03-01").date()
+    start = pd.Timestamp("2004-07-01").date()
+    raw = backtest(
+        load(stocks, last=last, basis="raw"), start=start, actions=splits_of(stocks)
+    )  # Apple's two for one of February 2005 lies within
+    adjusted = backtest(load(stocks, last=last), start=start)
+    said = [
+        verdict.judgement(run, summary(run)).split("more than the ")[1].split(" of buying")[0]
+        for run in (raw, adjusted)
+    ]
+    assert said[0] == said[1]
