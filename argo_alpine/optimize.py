@@ -78,7 +78,8 @@ class Sweep(Value):
     @property
     def caveat(self) -> str:
         "What has to be said beside any of these scores."
-        said = f"The best of {self.trials} trials flatters: some of it is luck"
+        many = f"{self.trials} trial" + "s" * (self.trials != 1)
+        said = f"The best of {many} flatters: some of it is luck"
         if not (math.isnan(self.lucky[0]) or self.is_short):
             lucky = reading(*self.lucky)
             said += (

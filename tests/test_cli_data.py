@@ -499,3 +499,9 @@ def test_days_in_the_wrong_order_are_named_as_that(run, command):
     code, _, err = run(command, "--from", "2012-01-03", "--to", "2011-12-30")
     assert code == 1
     assert "2012-01-03 is after 2011-12-30: the first day must not lie behind the last" in err
+
+
+def test_a_single_bar_is_no_run(run):
+    code, _, err = run("backtest", "--symbols", "IBM", "--from", "2005-03-01", "--to", "2005-03-01")
+    assert code == 1
+    assert "2005-03-01 is the only bar decided, and no return follows from one" in err

@@ -90,9 +90,21 @@ def backtest(
         start=prices.first,
         actions=splits_of(prices.bars.symbols, data) if raw else (),
     )
+    check_two(run)
     said_run(run, prices) if json else show_run(run, prices)
     if trades is not None:
         keep_trades(run, trades)
+
+
+def check_two(run: "Backtest") -> None:
+    """*Raises* `UnavailableData` where a single bar was decided: no return follows from it."""
+    from argo_alpine.domain import UnavailableData
+
+    if len(run.equity) < 2:
+        raise UnavailableData(
+            f"{run.bars.times[0]:%Y-%m-%d} is the only bar decided, and no return follows from "
+            "one: begin earlier, or end later"
+        )
 
 
 def keep_trades(run: "Backtest", path: Path) -> None:

@@ -1,5 +1,7 @@
 """What may be said in one sentence, and what a run is held against."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,7 +12,8 @@ from argo_alpine import metrics, verdict
 from argo_alpine.backtest import backtest
 from argo_alpine.bars import Bars, between
 from argo_alpine.bootstrap import luck
-from argo_alpine.loading import load, splits_of
+from argo_alpine.inputs import actions_of
+from argo_alpine.loading import Action, load, splits_of
 from argo_alpine.metrics import summarise, summary
 from argo_alpine.shares import FLOOR
 
@@ -96,13 +99,59 @@ def test_the_interval_that_is_given_decides_and_is_shown():
 
 def test_a_backtest_is_held_against_its_own_symbols():
     bars = between(load(["AAPL", "MSFT"]), None, pd.Timestamp("2006-03-01").date())
-    run = backtest(bars)
+    run = backtest(bars, start=pd.Timestamp("2004-07-01").date())
     page, spans = summary(run), luck(run, 100)
     held = verdict.holding(run.bars, run.bars.at, run.cash)
     lead = verdict.ahead(run.equity, verdict.at_exposure(held, page.exposure), page.per_year)
     said = verdict.judgement(run, page, spans)
     assert said == verdict.verdict(page, held[-1] / held[0] - 1, lead, spans)
     assert metrics.told(page, spans)["sharpe"] in said
+
+
+def held_in(run):
+    """What holding brought, as the sentence says it."""
+    return verdict.judgement(run, summary(run)).split("than the ")[1].split(" of buying")[0]
+
+
+def test_a_bar_that_is_missing_at_the_first_close_takes_nobody_out():
+    bars, start = (
+        load(["AAPL", "IBM", "MSFT"], last=pd.Timestamp("2006-03-01").date()),
+        "2005-03-01",
+    )
+    first = int(np.searchsorted(bars.days, np.datetime64(start).astype("M8[D]").astype(int)))
+    columns = [getattr(bars, name).copy() for name in ("open", "high", "low", "close", "volume")]
+    for column in columns:
+        column[first, 0] = np.nan
+    holed = Bars(bars.symbols, bars.at, *columns, bars.basis)
+    day = pd.Timestamp(start).date()
+    with_all, without = (backtest(some, start=day) for some in (bars, holed))
+    parts = [float(text.removesuffix(" %")) for text in map(held_in, (with_all, without))]
+    assert parts[0] == pytest.approx(parts[1], abs=1.0)  # the close of a day before, not nobody
+    assert "Not held" not in verdict.judgement(without, summary(without))
+
+
+def test_who_has_no_bars_any_more_is_not_bought_and_named():
+    close = np.array([[10.0, 10.0], [10.0, np.nan], [11.0, np.nan], [12.0, np.nan]])
+    bars = bars_of(close)
+    assert verdict.holding(bars, bars.at[2:], 1.0).tolist() == [1.0, 12 / 11]
+    assert "Not held: B," in verdict.left_out(bars, bars.at[2:])
+
+
+def test_more_than_all_of_it_can_be_held_against_anybody():
+    equity, held = np.full(6, 1e5), 100 * np.cumprod([1.0, 1.3, 0.55, 1.2, 1.1, 1.0])
+    assert verdict.at_exposure(held, 2.6).min() < 0  # such an account would have been ruined
+    lead = verdict.ahead(equity, held, 252, 2.6)
+    apart = -2.6 * np.diff(held) / held[:-1]
+    assert lead[0] == pytest.approx(metrics.sharpe(apart, 252))
+
+
+def test_whoever_holds_is_paid_what_is_paid_on_shares():
+    close = np.full((4, 1), 50.0)
+    paid = [Action("A", pd.Timestamp("2024-03-02").date(), dividend=3.0)]
+    bars = replace(bars_of(close), basis="raw")
+    actions = actions_of(bars, paid)
+    assert verdict.holding(bars, bars.at, 100.0, actions).tolist() == [100.0, 100.0, 106.0, 106.0]
+    assert verdict.holding(bars, bars.at[2:], 100.0, actions).tolist() == [100.0, 100.0]
 
 
 def test_a_split_takes_nothing_from_who_holds():
@@ -112,8 +161,4 @@ def test_a_split_takes_nothing_from_who_holds():
         load(stocks, last=last, basis="raw"), start=start, actions=splits_of(stocks)
     )  # Apple's two for one of February 2005 lies within
     adjusted = backtest(load(stocks, last=last), start=start)
-    said = [
-        verdict.judgement(run, summary(run)).split("more than the ")[1].split(" of buying")[0]
-        for run in (raw, adjusted)
-    ]
-    assert said[0] == said[1]
+    assert held_in(raw) == held_in(adjusted)
