@@ -155,24 +155,42 @@ def write_files(told: Heard, folder: Path) -> None:
 
 def write(told: Heard, folder: Path) -> None:
     """Write a folder of bars whole, or not at all. *Raises* `OSError`."""
-    part = folder.with_name(f".{folder.name}.{os.getpid()}")
+    part = part_of(folder)
     part.mkdir(parents=True)
     try:
         write_files(told, part)
         put(part, folder)
     except BaseException:
-        shutil.rmtree(part)
+        shutil.rmtree(part, ignore_errors=True)  # what went wrong first is what is told
         raise
 
 
+def part_of(folder: Path) -> Path:
+    """Where it is written at first: on the device of its place, which may be a mount point."""
+    if folder.is_dir():
+        return folder / f".{os.getpid()}"
+    return folder.with_name(f".{folder.name}.{os.getpid()}")
+
+
 def put(part: Path, folder: Path) -> None:
-    """Move a finished folder to its place, or what is in it into the empty one that is there.
+    """Move a finished folder to its place, or what is in it into the empty one around it.
 
     Somebody may stand in that one. The list goes first: a file that then were missing is missed.
     """
-    if not folder.exists():
+    if part.parent != folder:
         part.rename(folder)
         return
-    for path in sorted(part.iterdir(), key=lambda path: path.name != SUMS):
-        path.rename(folder / path.name)
+    places = {path: folder / path.name for path in sorted(part.iterdir(), key=is_no_list)}
+    try:
+        for path, place in places.items():
+            path.rename(place)
+    except BaseException:
+        for place in places.values():
+            place.unlink(missing_ok=True)
+        raise
     part.rmdir()
+
+
+def is_no_list(path: Path) -> bool:
+    """Whether a file is another than the list of checksums."""
+    return path.name != SUMS

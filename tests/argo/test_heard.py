@@ -1,5 +1,6 @@
 """What a book has heard, as a folder that backtests read: the way back from live to research."""
 
+import errno
 import json
 import sqlite3
 from contextlib import closing
@@ -280,6 +281,44 @@ def test_an_export_that_fails_leaves_nothing(lived, tmp_path, monkeypatch):
     (tmp_path / "folder").mkdir()
     write(told, tmp_path / "folder")
     assert readings_of(SYMBOLS, tmp_path / "folder") == tuple(told.readings)
+
+
+@pytest.mark.parametrize("error", [OSError(errno.EIO, "a bad disk"), KeyboardInterrupt()])
+def test_an_export_that_is_half_moved_is_taken_back(lived, tmp_path, monkeypatch, error):
+    with lived[0].writer.transaction() as session:
+        told = heard(session)
+    moved = []
+
+    def fail(path, place):
+        moved.append(place)
+        renamed(path, place)
+        if len(moved) == 4:
+            raise error
+
+    renamed = Path.rename
+    monkeypatch.setattr(Path, "rename", fail)
+    with pytest.raises(type(error)):
+        write(told, tmp_path)
+    assert len(moved) == 4 and not [*tmp_path.iterdir()]
+    monkeypatch.undo()
+    write(told, tmp_path)
+    assert readings_of(SYMBOLS, tmp_path) == tuple(told.readings)
+
+
+def test_an_export_into_a_mount_point_stays_on_its_device(lived, tmp_path, monkeypatch):
+    with lived[0].writer.transaction() as session:
+        told = heard(session)
+
+    def across(path, place):
+        if not (path.is_relative_to(tmp_path) and place.is_relative_to(tmp_path)):
+            raise OSError(errno.EXDEV, "Invalid cross-device link")
+        return renamed(path, place)
+
+    renamed = Path.rename
+    monkeypatch.setattr(Path, "rename", across)
+    write(told, tmp_path)
+    assert {READINGS, "SHA256SUMS"} < {path.name for path in tmp_path.iterdir()}
+    assert not [*tmp_path.glob(".*")]
 
 
 def test_a_book_says_whether_the_world_was_a_stand_in(tmp_path):
