@@ -407,6 +407,26 @@ def test_a_price_that_is_a_text_is_one_sentence(run, book, tmp_path, command):
     assert not (tmp_path / "heard").exists()
 
 
+@pytest.mark.parametrize("command", [("export", "--into", "heard"), ("replay",)])
+@pytest.mark.parametrize("said", ["null", '{"seq": "9", "id": "one"}'])
+def test_a_note_that_names_no_entry_is_one_sentence(run, book, tmp_path, command, said):
+    with closing(sqlite3.connect(book, isolation_level=None)) as file:
+        file.execute("INSERT OR REPLACE INTO notes VALUES ('verified', ?)", (said,))
+    code, out, err = run(command[0], book, *command[1:])
+    assert (code, out, err.count("\n")) == (1, "", 1)
+    assert "the note verified must " in err and "restore the book from a backup" in err
+    assert not (tmp_path / "heard").exists()
+
+
+def test_what_was_identical_before_an_entry_that_cannot_be_read_is_counted(run, book):
+    whole = json.loads(run("replay", book, "--json")[1])
+    last = "SELECT max(rowid) FROM bars"
+    tampered(book, f"UPDATE bars SET close = 'abc' WHERE rowid = ({last})")
+    found = json.loads(run("replay", book, "--json")[1])
+    assert "must be a number, was 'abc'" in found["divergence"]["replayed"]
+    assert 0 < found["decisions"] < whole["decisions"]
+
+
 def test_an_export_mixes_with_nothing_and_needs_something_heard(run, book, tmp_path):
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "AAPL.csv").write_text("mine")

@@ -29,7 +29,7 @@ def verified(session: Session) -> int:
     What was found whole before is not read again; a replay reads everything.
     *Raises* `InvalidJournal`.
     """
-    mark = store.find_note(session, "verified")
+    mark = store.find_mark(session)
     last = store.find_entry(session, mark["seq"]) if mark else None
     if mark and (last is None or last.id != mark["id"]):
         raise InvalidJournal(
@@ -38,7 +38,7 @@ def verified(session: Session) -> int:
     for entry in sound(session, last):
         last = entry
     if last is not None:
-        store.keep_note(session, "verified", {"seq": last.seq, "id": last.id})
+        store.keep_mark(session, last)
     return last.seq if last else -1
 
 
@@ -158,7 +158,10 @@ class Stage:
     kept: list[Bar]
 
 
-def replayed(session: Session, tick: Callable[[int], None] = lambda _: None) -> Replay:
+def replayed(
+    session: Session,
+    tick: Callable[[Replay], None] = lambda _: None,  # told after every entry what was found so far
+) -> Replay:
     """Feed every recorded moment to `decide` again and compare; stops where they part."""
     stage: Stage | None = None
     last: Entry | None = None
@@ -183,7 +186,7 @@ def replayed(session: Session, tick: Callable[[int], None] = lambda _: None) -> 
             if parted is not None:
                 return Replay(entries, decisions, parted)
             last, entries = entry, entries + 1
-            tick(entries)
+            tick(Replay(entries, decisions))
     except Parted as error:
         return Replay(entries, decisions, error.divergence)
     return Replay(entries, decisions)

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from math import isfinite
 from typing import Any, TypeAlias
 
 from sqlalchemy import (
@@ -115,11 +116,20 @@ def find_entry(session: Session, seq: int) -> Entry | None:
 
 
 def furthest(session: Session) -> int:
-    """The last entry that the book knows of, be it in the journal or not; -1 for none."""
-    known = [select(func.max(table.c.seq)) for table in APPEND_ONLY if "seq" in table.c]
-    seqs = [session.execute(query).scalar() for query in known]
-    seqs.append(find_note(session, "verified").get("seq"))
-    return max((seq for seq in seqs if seq is not None), default=-1)
+    """The last entry that any table names, be it in the journal or not; -1 for none.
+
+    *Raises* `InvalidJournal`.
+    """
+    named = [c for table in tables.sorted_tables for c in table.c if c.name in ("seq", "told")]
+    seqs = {str(column): session.execute(select(func.max(column))).scalar() for column in named}
+    seqs["the note verified"] = find_mark(session).get("seq")
+    for name, seq in seqs.items():
+        if not isinstance(seq, int | None):
+            raise InvalidJournal(
+                f"{name} must be the number of an entry, was {seq!r}; "
+                "restore the book from a backup"
+            )
+    return max((seq for seq in seqs.values() if seq is not None), default=-1)
 
 
 def append(session: Session, kind: str, at: datetime, recorded_at: datetime, body: object) -> Entry:
@@ -167,10 +177,10 @@ def read_bars(session: Session) -> Iterable[tuple[int, Bar]]:
 
 
 def bar_of(row: Any) -> Bar:
-    """A row as a value. *Raises* `InvalidJournal` for a text in the place of a number."""
+    """A row as a value. *Raises* `InvalidJournal` for what is no number in the place of one."""
     numbers = {name: getattr(row, name) for name in ("open", "high", "low", "close", "volume")}
     for name, value in numbers.items():
-        if not isinstance(value, float):
+        if not (isinstance(value, float) and isfinite(value)):
             raise InvalidJournal(
                 f"{row.symbol} at {row.at:%Y-%m-%d %H:%M}: {name} must be a number, "
                 f"was {value!r}; restore the book from a backup"
@@ -443,9 +453,31 @@ def keep_note(session: Session, name: str, body: Mapping[str, object]) -> None:
 
 
 def find_note(session: Session, name: str) -> Mapping[str, Any]:
-    """A fact that may change; empty when it was never written."""
+    """A fact that may change; empty when it was never written. *Raises* `InvalidJournal`."""
     text = session.execute(select(notes.c.body).where(notes.c.name == name)).scalar()
-    return {} if text is None else loaded(dict, text)
+    body: object = {} if text is None else loaded(dict, text)
+    if not isinstance(body, dict):
+        raise InvalidJournal(
+            f"the note {name} must hold names and values, was {text!r}; "
+            "restore the book from a backup"
+        )
+    return body
+
+
+def keep_mark(session: Session, entry: Entry) -> None:
+    """Write down up to which entry the journal was found whole."""
+    keep_note(session, "verified", {"seq": entry.seq, "id": entry.id})
+
+
+def find_mark(session: Session) -> Mapping[str, Any]:
+    """What that wrote: `seq` and `id`; empty before. *Raises* `InvalidJournal`."""
+    mark = find_note(session, "verified")
+    if mark and not (isinstance(mark.get("seq"), int) and isinstance(mark.get("id"), str)):
+        raise InvalidJournal(
+            f"the note verified must name an entry by seq and id, was {dict(mark)}; "
+            "restore the book from a backup"
+        )
+    return mark
 
 
 def used(session: Session, source: str, day: date) -> tuple[int, float]:

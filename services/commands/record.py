@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -110,19 +111,20 @@ def faithful(session: "Session", tick: Callable[[int], None]) -> "Replay":
     from argo_alpine.domain import Invalid
     from services.argo.journal import Divergence, Replay, replayed
 
-    done = 0
+    found = Replay(0, 0)
 
-    def count(entries: int) -> None:
-        nonlocal done
-        done = entries
-        tick(entries)
+    def count(so_far: Replay) -> None:
+        nonlocal found
+        found = so_far
+        tick(found.entries)
 
     try:
         return replayed(session, count)
     except (Invalid, LookupError, TypeError, ValueError) as error:
         why = f"cannot be read: {error}"[:200]
         # entries are numbered from 0, so the one at fault bears the count of those before it
-        return Replay(done, 0, Divergence(done, "body", "an entry of the journal", why))
+        parted = Divergence(found.entries, "body", "an entry of the journal", why)
+        return replace(found, divergence=parted)
 
 
 def export(

@@ -224,6 +224,14 @@ DAMAGES = {
         "entry 31, entries: recorded up to entry 58, replayed none",
     f"update bars set close = 'abc' where {AAPL_IN_JUNE}":
         "AAPL at 2004-06-01 20:00: close must be a number, was 'abc'",
+    f"update bars set close = 9e999, high = 9e999 where {AAPL_IN_JUNE}":
+        "AAPL at 2004-06-01 20:00: high must be a number, was inf; restore the book",
+    "insert into notes values ('verified', 'null')":
+        "the note verified must hold names and values, was 'null'; restore the book",
+    """insert into notes values ('verified', '{"seq": "9", "id": "one"}')""":
+        "the note verified must name an entry by seq and id, was .*'9'.*; restore the book",
+    "update outbox set seq = 'abc'":
+        "outbox.seq must be the number of an entry, was 'abc'; restore the book",
 }  # fmt: skip
 
 
@@ -239,6 +247,26 @@ def test_what_a_restart_found_is_missed_too(copy):
     with pytest.raises(InvalidJournal, match="recorded up to entry 70, replayed none"):
         heard(copy)
     assert replayed(copy).divergence.seq == 59
+
+
+@pytest.mark.parametrize("column", ["intents.seq", "intents.told", "outbox.seq", "fills.told"])
+def test_whatever_names_an_entry_that_is_gone_tells_of_it(copy, column):
+    table, name = column.split(".")
+    last = f"rowid = (select max(rowid) from {table})"
+    done = copy.connection().exec_driver_sql(f"update {table} set {name} = 70 where {last}")
+    assert done.rowcount == 1
+    with pytest.raises(InvalidJournal, match="recorded up to entry 70, replayed none"):
+        heard(copy)
+    assert replayed(copy).divergence.seq == 59
+
+
+def test_a_book_cut_short_with_all_that_is_never_changed_is_found_by_the_rest(copy):
+    for table in store.APPEND_ONLY:
+        if "seq" in table.c:
+            copy.connection().exec_driver_sql(f"delete from {table.name} where seq > 30")
+    copy.connection().exec_driver_sql("delete from notes")
+    with pytest.raises(InvalidJournal, match="entry 31, entries: recorded up to entry "):
+        heard(copy)
 
 
 def test_closes_that_alpha_vantage_had_not_spoken_of_are_counted(tmp_path, lived):
