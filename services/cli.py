@@ -328,6 +328,7 @@ def ticker() -> "Tick":
 
     def tick(cell: int, of: int, under: str) -> None:
         nonlocal last
+        interrupts.check()
         if under != last:
             tell(f"  {cell:>3}/{of}  {under}")
         last = under
@@ -418,18 +419,31 @@ def main(words: Sequence[str] | None = None) -> None:
     try:
         with interrupts.remembered():
             app(args=words, prog_name="argo-alpine")
-    except OSError as error:
-        if not error.strerror or not (error.filename or error.errno in DISK):
-            raise
-        where = f": {error.filename}" if error.filename else ""
-        tell(f"argo-alpine: {error.strerror}{where}")
-        sys.exit(1)
+    except SystemExit as end:
+        if not end.code:
+            leave_if_interrupted()
+        raise
     except Exception as error:
-        if interrupts.CAME.is_set():  # this is what became of it
-            tell("argo-alpine: interrupted")
-            sys.exit(interrupts.INTERRUPTED)
-        domain = sys.modules.get("argo_alpine.domain")  # not loaded, not raised
-        if domain is None or not isinstance(error, domain.ArgoAlpineError):
+        leave_if_interrupted()  # this is what became of it
+        if not (why := reason(error)):
             raise
-        tell(f"argo-alpine: {error}")
+        tell(f"argo-alpine: {why}")
         sys.exit(1)
+
+
+def leave_if_interrupted() -> None:
+    """End as one does after a Ctrl+C, if there was one that nobody heeded."""
+    if interrupts.CAME.is_set():
+        tell("argo-alpine: interrupted")
+        sys.exit(interrupts.INTERRUPTED)
+
+
+def reason(error: Exception) -> str:
+    """What to tell a person of an error; empty for one that nobody raised on purpose."""
+    if isinstance(error, OSError):
+        if not error.strerror or not (error.filename or error.errno in DISK):
+            return ""
+        return error.strerror + (f": {error.filename}" if error.filename else "")
+    domain = sys.modules.get("argo_alpine.domain")  # not loaded, not raised
+    is_ours = domain is not None and isinstance(error, domain.ArgoAlpineError)
+    return str(error) if is_ours else ""

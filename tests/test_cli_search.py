@@ -147,23 +147,30 @@ def test_a_search_of_too_few_trials_says_why_there_is_no_plateau(run, book):
 
 
 SWALLOWED = """
-import signal, time
+import signal, sys, time
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
 from contextlib import suppress
 from pathlib import Path
+import typer
 from services import cli
+from services.commands import knobs
+from services.commands.screen import progress
 from services.commands.search import watched
+from services.common import folders
 
-def command(**_):
+cli.app = typer.Typer()
+
+@cli.app.command()
+def command():
     with suppress(BaseException):  # as libraries do it while they are imported
         signal.raise_signal(signal.SIGINT)
         time.sleep(5)
     {then}
     print("went on")
 
-cli.app = command
 cli.main()
 """
+FOUND = "folders.is_own, folders.asked = lambda _: False, lambda *_: print('went on')"
 
 
 @pytest.mark.parametrize(
@@ -171,15 +178,68 @@ cli.main()
     [
         ("with watched('Trials', Path('book')) as tick: tick(1, 20)", 130),
         ("raise ImportError('numba failed to import')", 130),
-        ("pass", 0),  # nothing is left to be stopped
+        ("raise OSError(28, 'No space left on device')", 130),
+        ("cli.ticker()(1, 2, 'Costs')", 130),
+        ("with progress('Reading', 2) as tick: tick(1)", 130),
+        (f"{FOUND}; knobs.asked(None, 'prices', 'AAPL', None, None, None)", 130),
+        ("pass", 130),  # nothing is left to be stopped, and yet it was not let be
+        ("sys.exit(0)", 130),
+        ("sys.exit(3)", 3),
     ],
 )
 def test_a_ctrl_c_that_a_library_swallows_stops_what_comes_after_it(then, code):
     words = [sys.executable, "-c", SWALLOWED.format(then=then)]
     done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
-    assert (done.returncode, "went on" in done.stdout) == (code, code == 0)
+    assert (done.returncode, "went on" in done.stdout) == (code, then == "pass")
     assert "Traceback" not in done.stderr
     assert ("the same command goes on" in done.stderr) == ("watched" in then)
+
+
+def test_a_judgement_that_was_to_be_stopped_is_not_shown(run, monkeypatch):
+    from services.commands import interrupts
+
+    monkeypatch.setattr(
+        "argo_alpine.signal_quality.signal_quality", lambda *_, **__: interrupts.CAME.set()
+    )
+    monkeypatch.setattr("services.commands.quality.show_quality", lambda *_: print("shown"))
+    code, out, _ = run("signal-quality", "--symbols", "AAPL")
+    assert (code, out) == (130, "")
+
+
+LOST = """
+import signal, weakref
+import typer
+from services import cli
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
+class Thing: ...
+
+def lose(kind):
+    thing = Thing()
+    known = weakref.ref(thing, lambda _: kind())
+    del thing
+
+def error():
+    raise ValueError("something else")
+
+cli.app = typer.Typer()
+
+@cli.app.command()
+def command():
+    lose(lambda: signal.raise_signal(signal.SIGINT))
+    lose(error)
+
+cli.main()
+"""
+
+
+def test_a_ctrl_c_in_a_callback_is_said_in_one_line_and_other_errors_as_ever():
+    words = [sys.executable, "-c", LOST]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 130
+    assert "KeyboardInterrupt" not in done.stderr
+    assert "ValueError: something else" in done.stderr
+    assert done.stderr.endswith("\nargo-alpine: interrupted\n")
 
 
 def test_after_ctrl_c_the_same_command_goes_on(run, book, monkeypatch):

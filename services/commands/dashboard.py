@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from services.commands import interrupts
 from services.commands.screen import Json, say, tell
 
 if TYPE_CHECKING:
@@ -94,4 +95,5 @@ def run(words: list[str], known: Mapping[str, str]) -> int:
         try:
             return child.wait()
         except KeyboardInterrupt:
+            interrupts.CAME.clear()  # heeded: it is how a dashboard ends
             return child.wait()

@@ -1,11 +1,13 @@
 """A Ctrl+C that is not lost: libraries swallow or rename it while they are imported.
 
 Where numba's C code imports a module, whatever is raised becomes an ImportError, and of those some
-are expected and passed over. So it is remembered, and looked at where work begins and goes on.
+are expected and passed over; what is raised in a callback is printed and forgotten. So it is
+remembered, and looked at where work begins, goes on and ends.
 """
 
 import signal
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Event
 from types import FrameType
@@ -27,11 +29,25 @@ def remembered() -> Iterator[None]:
     is_usual = signal.getsignal(signal.SIGINT) is signal.default_int_handler
     if is_usual:
         signal.signal(signal.SIGINT, remember)
+    said, sys.unraisablehook = sys.unraisablehook, but_for_interruptions(sys.unraisablehook)
     try:
         yield
     finally:
+        sys.unraisablehook = said
         if is_usual:
             signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def but_for_interruptions(
+    say: Callable[["sys.UnraisableHookArgs"], object],
+) -> Callable[["sys.UnraisableHookArgs"], object]:
+    """Say what was raised where nobody can catch it, but not a Ctrl+C: it is not forgotten here."""
+
+    def told(lost: "sys.UnraisableHookArgs") -> None:
+        if not (CAME.is_set() and isinstance(lost.exc_value, KeyboardInterrupt)):
+            say(lost)
+
+    return told
 
 
 def check() -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from services.commands import interrupts
 from services.commands.screen import tell
 
 if TYPE_CHECKING:
@@ -90,6 +91,7 @@ def asked(
     from argo_alpine.readings import recorded_in_words
     from services.common import folders
 
+    interrupts.check()
     if not data and not is_unsaid(context, "data"):
         raise typer.BadParameter("--data names a folder: leave it out for the samples")
     if not folders.is_own(data):

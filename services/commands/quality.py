@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from services.commands import interrupts
 from services.commands.knobs import (
     CAVEAT,
     STOCKS,
@@ -84,6 +85,7 @@ def signal_quality(
         start=prices.first,
         horizon=horizon,
     )
+    interrupts.check()
     said_quality(found, prices) if json else show_quality(found, prices)
 
 

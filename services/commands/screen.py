@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from services.commands import interrupts
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -87,7 +89,12 @@ def progress(label: str, total: int) -> Iterator[Callable[[int], None]]:
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(label, total=total)
-        yield lambda done: bar.update(task, completed=done)
+
+        def tick(done: int) -> None:
+            interrupts.check()
+            bar.update(task, completed=done)
+
+        yield tick
 
 
 def local(text: str | None) -> str:

@@ -1,5 +1,7 @@
 """The dashboard is started with two addresses and none of the keys."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -28,3 +30,26 @@ def test_no_key_reaches_the_dashboard(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_pages_are_where_the_command_looks_for_them() -> None:
     assert dashboard.place().is_file()
     assert (dashboard.place().parent / ".streamlit" / "config.toml").is_file()
+
+
+STOPPED = """
+import os, signal, sys
+import typer
+from services import cli
+from services.commands.dashboard import run
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
+cli.app = typer.Typer()
+CHILD = "import os, signal; os.kill(os.getppid(), signal.SIGINT)"
+
+@cli.app.command()
+def command():
+    raise typer.Exit(run([sys.executable, "-c", CHILD], os.environ))
+
+cli.main()
+"""
+
+
+def test_a_ctrl_c_that_ends_the_dashboard_is_no_failure() -> None:
+    words = [sys.executable, "-c", STOPPED]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
