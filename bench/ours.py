@@ -17,10 +17,10 @@ from argo_alpine.bars import Bars
 from argo_alpine.costs import FillPolicy
 from argo_alpine.engine import Policy
 from argo_alpine.metrics import summary
-from argo_alpine.outcomes import outcomes
 from argo_alpine.risk import RiskPolicy
 from argo_alpine.sizing import SizingPolicy
 from argo_alpine.stretches import Candidate, course_of
+from argo_alpine.walk_forward import outcomes
 from bench.markets import CASH, FEES, STOP, TARGET, Prices
 from bench.peers import Outcome
 

@@ -230,7 +230,7 @@ import numpy as np
 from argo_alpine.bars import Bars
 from argo_alpine.backtest import backtest
 import argo_alpine.optimize
-from argo_alpine.outcomes import outcomes
+from argo_alpine.walk_forward import outcomes
 from argo_alpine.stretches import Candidate, course_of
 from argo_alpine.engine import Policy
 

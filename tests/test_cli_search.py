@@ -243,10 +243,10 @@ def test_a_ctrl_c_in_a_callback_is_said_in_one_line_and_other_errors_as_ever():
 
 
 def test_after_ctrl_c_the_same_command_goes_on(run, book, monkeypatch):
-    from argo_alpine import outcomes
+    from argo_alpine import walk_forward
 
-    monkeypatch.setattr(outcomes, "BATCH", 2)
-    real, calls = outcomes.outcomes, []
+    monkeypatch.setattr(walk_forward, "BATCH", 2)
+    real, calls = walk_forward.outcomes, []
 
     def interrupted(course, candidates, workers=1):
         calls.append(len(candidates))
@@ -254,7 +254,7 @@ def test_after_ctrl_c_the_same_command_goes_on(run, book, monkeypatch):
             raise KeyboardInterrupt
         return real(course, candidates, workers)
 
-    monkeypatch.setattr("argo_alpine.runners.outcomes", interrupted)
+    monkeypatch.setattr("argo_alpine.optimize.outcomes", interrupted)
     code, out, err = run(*SWEEP, *GRID, "--ledger", book)
     assert (code, out, len(Ledger(book))) == (130, "", 2)
     assert "the same command goes on" in err

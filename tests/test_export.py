@@ -38,7 +38,7 @@ def test_a_fresh_export_is_the_committed_package(tmp_path):
 
 
 def test_one_changed_letter_in_a_notebook_is_noticed(tmp_path):
-    notebook = clean_copy(tmp_path) / "nbs" / "01_domain.ipynb"
+    notebook = clean_copy(tmp_path) / "nbs" / "00_domain.ipynb"
     before = notebook.read_text()
     after = before.replace("Stop: a person must look.", "Stop; a person must look.")
     assert after != before

@@ -29,9 +29,8 @@ if TYPE_CHECKING:
     from argo_alpine.fields import Grid, Knob
     from argo_alpine.metrics import Summary
     from argo_alpine.optimize import Range, Sweep
-    from argo_alpine.outcomes import Tick
     from argo_alpine.trials import Ledger
-    from argo_alpine.walk_forward import WalkForward
+    from argo_alpine.walk_forward import Tick, WalkForward
     from services.common.folders import Asked
 
 LEDGER = Path("data/recorded/trials.jsonl")
@@ -203,10 +202,9 @@ def walk_forward(
     said_if_slow("sheets.run_row")
     from argo_alpine import optimize
     from argo_alpine.folds import Windows
-    from argo_alpine.outcomes import Objective
-    from argo_alpine.runners import running
+    from argo_alpine.optimize import running
     from argo_alpine.stretches import farthest
-    from argo_alpine.walk_forward import peak
+    from argo_alpine.walk_forward import Objective, peak
     from argo_alpine.walk_forward import walk_forward as run_walk
 
     choosers = {"plateau": optimize.plateau, "peak": peak}
@@ -316,8 +314,8 @@ def sweep(
         raise typer.BadParameter("--grid and --range are two ways to search: give one of them")
     said_if_slow("sheets.run_row")
     from argo_alpine import optimize
-    from argo_alpine.outcomes import Objective
     from argo_alpine.stretches import course_of, farthest
+    from argo_alpine.walk_forward import Objective
 
     base, aim = base_of(settings or ()), Objective(objective, min_trades)
     space, cells = space_of(ranges or ()), grid_of(grid or GRID)

@@ -30,14 +30,13 @@ from argo_alpine.labels import labels_of
 from argo_alpine.loading import Action
 from argo_alpine.metrics import summary
 from argo_alpine.optimize import sweep
-from argo_alpine.outcomes import Objective
 from argo_alpine.risk import RiskPolicy
 from argo_alpine.sessions import date_of
 from argo_alpine.signal_quality import signal_quality
 from argo_alpine.sizing import SizingPolicy
 from argo_alpine.stretches import Candidate, course_of
 from argo_alpine.votes import VotePolicy
-from argo_alpine.walk_forward import walk_forward
+from argo_alpine.walk_forward import Objective, walk_forward
 from tests.core.test_backtest import FREE, UNLIMITED
 from tests.test_parity import CLOSES, QUICK, a_market
 

@@ -11,7 +11,7 @@ from argo_alpine.bars import COLUMNS, from_daily, from_frame, to_frame
 from argo_alpine.domain import InvalidBars, InvalidData, UnavailableData
 from argo_alpine.indicators import IndicatorPolicy, warm_up
 from argo_alpine.loading import Action, first_day, load, splits_of
-from argo_alpine.runners import ground_of
+from argo_alpine.optimize import ground_of
 from argo_alpine.samples import checksums, data_folder, samples_folder, symbols_in, symbols_there
 from argo_alpine.stretches import course_of
 from tests.core.test_bars import same

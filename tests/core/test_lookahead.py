@@ -19,11 +19,10 @@ from argo_alpine.engine import Policy
 from argo_alpine.fields import Grid
 from argo_alpine.folds import Windows
 from argo_alpine.loading import Action
-from argo_alpine.outcomes import Objective
 from argo_alpine.risk import RiskPolicy
 from argo_alpine.sizing import SizingPolicy
 from argo_alpine.stretches import Candidate
-from argo_alpine.walk_forward import walk_forward
+from argo_alpine.walk_forward import Objective, walk_forward
 from tests.core.test_backtest import FREE, UNLIMITED, upto
 from tests.test_parity import QUICK, a_market, market_costs, policies, some_actions, some_readings
 

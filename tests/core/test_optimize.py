@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from argo_alpine import outcomes as outcoming
-from argo_alpine import runners
+from argo_alpine import optimize
+from argo_alpine import walk_forward as walking
 from argo_alpine.backtest import Prepared, backtest
 from argo_alpine.bars import COLUMNS, Bars
 from argo_alpine.domain import (
@@ -27,16 +27,25 @@ from argo_alpine.domain import (
 from argo_alpine.fields import Grid, with_fields
 from argo_alpine.folds import Windows, folds
 from argo_alpine.loading import Action, load
-from argo_alpine.optimize import Range, plateau, progress, search, sweep
-from argo_alpine.outcomes import Objective, outcomes
+from argo_alpine.optimize import (
+    Range,
+    counted,
+    gathered,
+    on_cluster,
+    plateau,
+    progress,
+    running,
+    search,
+    sweep,
+    while_all_stay,
+)
 from argo_alpine.plateau import best, nearby_scores, plateau_scores
-from argo_alpine.runners import counted, gathered, on_cluster, running, while_all_stay
 from argo_alpine.sessions import day_number
 from argo_alpine.shares import reading
 from argo_alpine.skill import luckiest
 from argo_alpine.stretches import Candidate, course_of, stretch
 from argo_alpine.trials import Ledger
-from argo_alpine.walk_forward import walk_forward
+from argo_alpine.walk_forward import Objective, outcomes, walk_forward
 from tests.together import waited
 
 STOCKS = load(["MSFT", "AAPL"], last=date(2004, 12, 31))
@@ -66,7 +75,7 @@ IN_RAW = course_of(RAW, date(2003, 1, 2), actions=ACTIONS)
 @pytest.fixture
 def runs(monkeypatch):
     """Every backtest that is run, alone or on a sheet, by the bars and the policy it is given."""
-    seen, real, on_a_sheet = [], Prepared.run, outcoming.run_sheet
+    seen, real, on_a_sheet = [], Prepared.run, walking.run_sheet
 
     def watched(ready, policy, costs, *rest, **named):
         seen.append((ready.bars, policy, costs))
@@ -77,7 +86,7 @@ def runs(monkeypatch):
         return on_a_sheet(stage, some, *rest)
 
     monkeypatch.setattr(Prepared, "run", watched)
-    monkeypatch.setattr(outcoming, "run_sheet", all_watched)
+    monkeypatch.setattr(walking, "run_sheet", all_watched)
     return seen
 
 
@@ -149,7 +158,7 @@ def test_asking_the_same_for_another_purpose_is_no_further_trial(runs, path):
 
 def test_a_result_of_other_code_is_run_again_and_not_counted_again(runs, path, monkeypatch):
     sweep(COURSE, SMALL, objective=AIM, ledger=Ledger(path))
-    monkeypatch.setattr(runners, "code_digest", lambda: "repaired")
+    monkeypatch.setattr(optimize, "code_digest", lambda: "repaired")
     again = sweep(COURSE, SMALL, objective=AIM, ledger=Ledger(path))
     assert (len(runs), again.ever) == (2 * len(SMALL), len(SMALL))
 
@@ -274,13 +283,13 @@ def test_actions_that_change_nothing_make_no_other_trial():
     beyond = Action("AAPL", date(2009, 1, 5), 7.0), Action("GOOG", date(2004, 1, 5), 2.0)
     for same in (ACTIONS[::-1], (*ACTIONS, *beyond)):
         other = course_of(RAW, date(2003, 1, 2), actions=same)
-        assert runners.ground_of(other) == runners.ground_of(IN_RAW)
-    assert "actions" not in runners.ground_of(COURSE)
+        assert optimize.ground_of(other) == optimize.ground_of(IN_RAW)
+    assert "actions" not in optimize.ground_of(COURSE)
 
 
 def test_a_worker_with_other_code_is_refused(cluster, monkeypatch):
-    real = runners.check_codes
-    monkeypatch.setattr(runners, "check_codes", lambda codes, own: real(codes, "repaired"))
+    real = optimize.check_codes
+    monkeypatch.setattr(optimize, "check_codes", lambda codes, own: real(codes, "repaired"))
     with pytest.raises(InvalidSettings, match="has other code"), on_cluster(cluster):
         pass
 

@@ -10,11 +10,11 @@ from argo_alpine import sheets
 from argo_alpine.costs import FillPolicy
 from argo_alpine.domain import InvalidData, InvalidPolicy
 from argo_alpine.engine import Policy
-from argo_alpine.outcomes import Outcome, alone, outcomes, portions
 from argo_alpine.risk import RiskPolicy
 from argo_alpine.sheets import room_for, run_sheet
 from argo_alpine.sizing import SizingPolicy
 from argo_alpine.stretches import Candidate, Course, Span, Stage, course_of, staged
+from argo_alpine.walk_forward import Outcome, alone, outcomes, portions
 from tests.test_parity import QUICK, a_market, some_actions, some_readings
 
 BIG = SizingPolicy(base_pct=90.0, max_pct=95.0, stop_pct=50.0, target_pct=200.0)

@@ -12,12 +12,11 @@ from argo_alpine.engine import Policy
 from argo_alpine.fields import Grid
 from argo_alpine.folds import Windows
 from argo_alpine.optimize import sweep
-from argo_alpine.outcomes import Objective, outcomes
 from argo_alpine.results import stranded_in_words
 from argo_alpine.risk import RiskPolicy
 from argo_alpine.sizing import SizingPolicy
 from argo_alpine.stretches import Candidate, Span, course_of, stitched, stretch
-from argo_alpine.walk_forward import WalkForward, fold_table, walk_forward
+from argo_alpine.walk_forward import Objective, WalkForward, fold_table, outcomes, walk_forward
 from tests.test_parity import QUICK, a_market
 
 EAGER = Policy(

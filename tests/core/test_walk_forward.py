@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from argo_alpine import outcomes as outcoming
 from argo_alpine import walk_forward as walking
 from argo_alpine.backtest import backtest
 from argo_alpine.bars import Bars, each
@@ -21,11 +20,19 @@ from argo_alpine.fields import Grid, with_fields
 from argo_alpine.folds import Windows, folds, k_folds, purged
 from argo_alpine.knobs import numbers
 from argo_alpine.loading import load
-from argo_alpine.outcomes import MEASURES, Objective, outcomes, scored
 from argo_alpine.sessions import bar_days, instant
 from argo_alpine.shares import reading
 from argo_alpine.stretches import Candidate, Span, Stretch, course_of, idle, stitched, stretch
-from argo_alpine.walk_forward import fold_table, peak, stability, walk_forward
+from argo_alpine.walk_forward import (
+    MEASURES,
+    Objective,
+    fold_table,
+    outcomes,
+    peak,
+    scored,
+    stability,
+    walk_forward,
+)
 
 DAY = 86_400_000_000
 STOCKS = load(["AAPL", "MSFT"], last=date(2003, 6, 30))
@@ -371,7 +378,7 @@ def test_a_start_beyond_the_data_is_refused():
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_run_that_fails_stops_the_others(monkeypatch, workers):
-    real, begun = outcoming.run_sheet, []
+    real, begun = walking.run_sheet, []
 
     def broken(*given):
         begun.append(given)
@@ -381,10 +388,10 @@ def test_a_run_that_fails_stops_the_others(monkeypatch, workers):
             time.sleep(0.05)  # a busy machine may be late to hear of it
         return real(*given)
 
-    monkeypatch.setattr(outcoming, "run_sheet", broken)
+    monkeypatch.setattr(walking, "run_sheet", broken)
     course = course_of(load(["MSFT"], last=date(2004, 12, 31)), date(2003, 1, 2))
     with pytest.raises(MemoryError, match="no room"):
-        outcoming.outcomes(course, [Candidate()] * 200, workers)
+        walking.outcomes(course, [Candidate()] * 200, workers)
     assert 3 <= len(begun) < 20
 
 

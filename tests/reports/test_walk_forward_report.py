@@ -9,10 +9,9 @@ from argo_alpine.fields import Grid
 from argo_alpine.folds import Windows
 from argo_alpine.loading import load
 from argo_alpine.optimize import plateau
-from argo_alpine.outcomes import Objective
 from argo_alpine.samples import samples_folder
 from argo_alpine.trials import Ledger
-from argo_alpine.walk_forward import walk_forward
+from argo_alpine.walk_forward import Objective, walk_forward
 from services.common.reports import FILES, render
 
 SMALL = {
