@@ -505,3 +505,12 @@ def test_a_single_bar_is_no_run(run):
     code, _, err = run("backtest", "--symbols", "IBM", "--from", "2005-03-01", "--to", "2005-03-01")
     assert code == 1
     assert "2005-03-01 is the only bar decided, and no return follows from one" in err
+
+
+@pytest.mark.parametrize("last", [["--to", "2011-12-30"], []], ids=["named", "default"])
+def test_days_of_a_report_are_held_against_each_other_before_it_starts(run, last, tmp_path):
+    first = "2012-01-03" if last else "2013-03-04"
+    code, _, err = run("report", "backtest", "--from", first, *last, "--out", str(tmp_path / "r"))
+    assert code == 1
+    assert f"{first} is after" in err and "must not lie behind the last" in err
+    assert not list(tmp_path.iterdir())

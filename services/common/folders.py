@@ -75,6 +75,12 @@ def is_own(data: str) -> bool:
     return data != "" and not is_samples(data_folder(data))
 
 
+def check_turn(first: date | None, last: date | None) -> None:
+    """*Raises* `InvalidPolicy` unless the first day comes first, as far as both are named."""
+    if first is not None and last is not None and first > last:
+        raise InvalidPolicy(f"{first} is after {last}: the first day must not lie behind the last")
+
+
 def asked(
     data: str,  # a folder of bars; empty: the samples
     symbols: Sequence[str] | None,  # none: all that have a bar until then
@@ -84,8 +90,7 @@ def asked(
     basis: str = "splits",
 ) -> Asked:
     """The bars that are meant, from the first in the folder. *Raises* as `load` does."""
-    if first is not None and last is not None and first > last:
-        raise InvalidPolicy(f"{first} is after {last}: the first day must not lie behind the last")
+    check_turn(first, last)
     names = [*symbols_there(data)] if symbols is None else symbols
     if symbols is None and last is not None:
         names = begun(names, last, data) or names

@@ -158,11 +158,14 @@ def meant(known: Mapping[str, Parameter], given: Mapping[str, Setting]) -> dict[
     """The values to run with: defaults are of the samples, and of no other folder."""
     data = str(given.get("data", ""))
     unsaid = [name for name in UNSAID if name in known and name not in given]
-    if not unsaid or not folders.is_own(data):
+    is_own = folders.is_own(data)
+    said = dict(given) if is_own else {n: p.default for n, p in known.items()} | dict(given)
+    named = said.get("first"), said.get("last") or said.get("day")
+    first, last = (date_of(day_number(str(day))) if day else None for day in named)
+    folders.check_turn(first, last)
+    if not unsaid or not is_own:
         return dict(given)
     symbols = symbols_in(str(given["symbols"])) if "symbols" in given else None
-    named = given.get("first"), given.get("last") or given.get("day")
-    first, last = (date_of(day_number(str(day))) if day else None for day in named)
     base = with_fields(Candidate(), asked_for(str(given.get("knobs", ""))))
     longest = farthest(base, ends_in(known, given)).policy.indicators
     found = folders.asked(data, symbols, first, last, longest)
