@@ -127,8 +127,8 @@ def gap_in_words(gap: Gap) -> str:
     if gap.longest > 1:
         when = f"{gap.longest:,} in a row, {gap.first} to {gap.last}"
     return (
-        f"{gap.symbol} has no bar on {gap.missing:,} of the {gap.due:,} sessions between its first "
-        f"and its last ({when})"
+        f"{gap.symbol} has no bar on {gap.missing:,} of the {gap.due:,} sessions looked at between its "
+        f"first and its last ({when})"
     )
 
 

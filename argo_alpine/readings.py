@@ -19,6 +19,7 @@ from .bars import Bars
 from .domain import InvalidData, Reading
 from argo_alpine.samples import (
     READINGS,
+    SYMBOL,
     Folder,
     check_cells,
     check_columns,
@@ -69,9 +70,11 @@ def check_rows(table: "pd.DataFrame") -> None:
 
 # %% ../nbs/15_readings.ipynb #5c0001e
 def spoken_of(table: "pd.DataFrame") -> "pd.Series[str]":  # by row
-    "Of which symbol each row is, as files are named; NaN where none is named."
+    "Of which symbol each row is, as files are named; NaN where none is named. *Raises* `InvalidData`."
     check_columns(table, ("symbol", "source", "at", "expires"))
     symbols = table["symbol"].str.strip().str.upper()
+    is_odd = ~symbols.fillna("").str.fullmatch(f"({SYMBOL.pattern})?").to_numpy()
+    check_cells(is_odd, table, "symbol", "is no symbol: letters, digits and _ . = ^ - make one")
     return symbols.where(symbols != "")
 
 

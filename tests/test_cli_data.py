@@ -101,7 +101,7 @@ def torn(prices):
     return prices
 
 
-LACKS = "sessions between its first and its last (30 in a row, "
+LACKS = "sessions looked at between its first and its last (30 in a row, "
 GAP = {"symbol": "BBB", "due": 300, "missing": 30, "longest": 30}
 GAP |= {"first": str(DAYS[100]), "last": str(DAYS[129])}
 

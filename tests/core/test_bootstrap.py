@@ -106,7 +106,8 @@ def test_what_a_lucky_history_lacks_counts_as_high():
 
 def test_too_little_has_no_interval():
     equity = 100 * np.cumprod(1 + wandering(np.random.default_rng(3), 15, 0.0))
-    assert luck_of(equity, days(15), 252.0) == {}
+    assert [*luck_of(equity, days(15), 252.0)] == ["sharpe"]
+    assert np.isnan(luck_of(equity, days(15), 252.0)["sharpe"]).all()
     with pytest.raises(InvalidPolicy, match="times"):
         histories(equity, days(15), 252.0, times=0)
     with pytest.raises(InvalidPolicy, match="times"):

@@ -147,7 +147,7 @@ def test_words_name_the_worst_and_count_the_rest():
     words = gaps_in_words(found)
     first, last = (date_of(whole.days[t]) for t in (10, 16))
     assert words.startswith(
-        "G has no bar on 7 of the 60 sessions between its first and its last "
+        "G has no bar on 7 of the 60 sessions looked at between its first and its last "
         f"(7 in a row, {first} to {last}); F"
     )
     assert words.endswith("2 others lack some as well") and "B has" not in words

@@ -70,6 +70,7 @@ def test_a_folder_without_the_file_has_none_and_one_that_lost_it_says_so(tmp_pat
         (" Sonar ", "massive", "'massive' is none of x_sentiment, sonar: the other sources are"),
         (" Sonar ", "", "line 2, source: '' is none of"),
         ("aapl,", " ,", "line 2, symbol: '' is no symbol: name it"),
+        ("aapl,", "<b>\x1b[31mZ,", r"line 2, symbol: '<b>\x1b[31mZ' is no symbol: letters, digits"),
         ("2012-03-01T20:30:00Z", "2012-03-01", "at: '2012-03-01' is no instant with a zone"),
         ("2012-03-02T21:00:00Z", "2012-03-02T21:00:00", "expires: '2012-03-02T21:00:00' is"),
         ("2012-03-02T21:00:00Z", "2012-03-01T20:30:00Z", "does not come after `at`: correct it"),

@@ -13,7 +13,7 @@ METRICS = {
     **{"end": "2013-03-01T21:00:00.000000Z", "total_return": 0.3, "cagr": 0.033, "trades": 40},
     **{"sharpe": 0.7, "sharpe_low": 0.01, "sharpe_high": 1.4, "max_drawdown": -0.084},
     **{"win_rate": 0.5, "win_low": 0.4, "win_high": 0.6, "sortino": None, "n": 2014},
-    "verdict": "nothing here that luck could not explain",
+    "verdict": "no gain that luck could not explain",
 }
 
 
