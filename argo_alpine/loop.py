@@ -26,13 +26,13 @@ from argo_alpine.fills import (
     exit_price,
     is_reached,
 )
+from .machine import not_from_the_end
 from argo_alpine.queue import (
     LAST,
     ask_all,
     choose,
     line_up,
     look_around,
-    look_at,
     note_order,
     side_of,
     whose,
@@ -144,15 +144,14 @@ def let_go(t: int, first: int, market: Market, run: Run) -> None:
 # %% ../nbs/29_loop.ipynb #cb12e49f
 @compiled
 def grant(t: int, turn: int, order: float, market: Market, run: Run, rules: Rules) -> float:
-    "Order what was wished; its value."
-    slot, seen = run.slots[whose(turn)], run.seen[0]
-    look_at(t, turn, market, run, rules)
-    slot.order, slot.limit = order, seen.limit
-    slot.wish_stop, slot.wish_target = seen.stop, seen.target
+    "Order what was wished, with the bracket that was noted; its value."
+    s = whose(turn)
+    slot = run.slots[s]
+    slot.order = order
     line_up(turn, run)
     note_order(t, turn, 0, order, run)
     run.book[0].entries += 1
-    return float(order * dearest(seen.price, seen.limit))
+    return float(order * dearest(market.open[t, s], slot.limit))
 
 # %% ../nbs/29_loop.ipynb #40b2d002
 @compiled
@@ -326,15 +325,17 @@ def loop(
 ) -> Marks:
     "One pass over the bars from `start` up to `end`."
     is_single = len(run.slots) == 1 and len(market.ranges) > 0
-    t, turn = max(start, 0), start  # a place that cannot be negative is found faster
+    t, turn = max(start, 0), start
     while t < end:
         if is_single and t > start:
+            not_from_the_end(t - 1)
             turn = turn if turn >= t else next_overnight(t, market)
             t, now, has_spoken = coast(t, min(turn, end), now, told, market, run, rules)
             if has_spoken:  # at the close of the last bar that was passed
                 reflect_on(t - 1, 0, told, market, run)
             if t == end:
                 break
+        not_from_the_end(t)
         now = open_bar(t, now, market, run, rules)
         trade_bar(t, market, run, rules)
         now = close_bar(t, now, told, market, run, rules)

@@ -187,12 +187,14 @@ OWN = sum(
 
 @compiled
 def ask_all(t: int, first: int, market: Market, run: Run, rules: Rules) -> None:
-    "The reasons against each wish that lie in the wish itself."
+    "The reasons against each wish that lie in the wish itself; its bracket is noted."
     seen = run.seen[0]
     for i in range(first, run.book[0].waiting):
         look_at(t, run.waiting[i], market, run, rules)
         run.answers[i] = refusals(seen, rules.limits) & OWN
         run.prices[i] = dearest(seen.price, seen.limit)
+        slot = run.slots[whose(run.waiting[i])]
+        slot.wish_stop, slot.wish_target, slot.limit = seen.stop, seen.target, seen.limit
 
 
 @compiled

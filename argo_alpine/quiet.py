@@ -16,7 +16,7 @@ from .booking import Marks
 from .costs import interest
 from .engine import HELD, NO_PRICE, SIGNAL
 from .fills import is_reached
-from .machine import ask_for, first_bit
+from .machine import ask_for, first_bit, not_from_the_end
 from .reader import Opinions
 from .risk import HALTED, REASONS, is_drawn_down
 
@@ -69,10 +69,9 @@ def next_leg_bar(t: int, last: int, market: Market, run: Run) -> int:
     "`first_leg_bar`, bar by bar only where the range of `RANGE_BARS` comes to a leg."
     slot = run.slots[0]
     while t < last:
-        edge, (low, high) = (
-            min((t // RANGE_BARS + 1) * RANGE_BARS, last),
-            market.ranges[t // RANGE_BARS],
-        )
+        not_from_the_end(t)
+        edge, k = min((t // RANGE_BARS + 1) * RANGE_BARS, last), t // RANGE_BARS
+        low, high = market.ranges[k]
         if low != low or is_reached(slot.quantity, high, low, slot.stop, slot.target):
             comes = first_leg_bar(t, edge, market, run)
             if comes < edge:
@@ -86,6 +85,7 @@ def left_alone(t: int, end: int, market: Market, run: Run) -> tuple[int, bool]:
     "Up to which bar a single position, or none, is left alone; whether the last of them speaks."
     is_held = run.slots[0].quantity != 0
     while t < end:
+        not_from_the_end(t)
         edge = min((t // WORD + 1) * WORD, end)
         speaks = speaks_at(t, edge, run)
         after = min(speaks + 1, edge)
