@@ -147,7 +147,7 @@ def evidence(summary: Summary, beyond: Around, spans: Spans = NO_SPANS) -> str:
 def lead_in_words(summary: Summary, beyond: Around) -> str:
     "The information ratio, where there is one."
     ratio = f"not annualised: {SHORT}" if is_short(summary) else reading(*beyond)
-    return f"information ratio against holding as much of them {ratio}"
+    return f"information ratio beyond what moved with them {ratio}"
 
 
 def verdict(
