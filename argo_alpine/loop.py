@@ -325,9 +325,10 @@ def loop(
 ) -> Marks:
     "One pass over the bars from `start` up to `end`."
     is_single = len(run.slots) == 1 and len(market.ranges) > 0
-    t, turn = max(start, 0), start
+    first = max(start, 0)
+    t = turn = first
     while t < end:
-        if is_single and t > start:
+        if is_single and t > first:
             not_from_the_end(t - 1)
             turn = turn if turn >= t else next_overnight(t, market)
             t, now, has_spoken = coast(t, min(turn, end), now, told, market, run, rules)

@@ -181,7 +181,7 @@ def keep(
     returns: Floats,
     low: float,
     high: float,
-    stays: NDArray[np.uint8],  # in pieces of `FLAGS`, written
+    stays: NDArray[np.uint8],  # of 0 or 1, in pieces of `FLAGS`, written
     room: Floats,
     kept: int,
 ) -> int:
@@ -233,7 +233,7 @@ class Pass(NamedTuple):
     sums: Floats  # (6, LANES) powers of returns, and gross over equity
     lows: Floats  # (2, LANES) of equity, and of gross
     returns: Floats  # (DEEP * LANES,) of a piece
-    stays: NDArray[np.uint8]  # (DEEP * LANES,)
+    stays: NDArray[np.uint8]  # (DEEP * LANES,) 0 or 1
 
 
 @compiled(makes_arrays=True)
@@ -242,7 +242,7 @@ def begin(equity: Floats) -> Pass:
     n, size, (low, high) = len(equity) - 1, DEEP * LANES, bounds_of(equity)
     guess = (equity[-1] / equity[0]) ** (1.0 / n) - 1.0
     sums, lows = np.zeros((6, LANES)), np.full((2, LANES), np.inf)
-    return Pass(guess, low, high, sums, lows, np.empty(size), np.empty(size, np.uint8))
+    return Pass(guess, low, high, sums, lows, np.empty(size), np.zeros(size, np.uint8))
 
 # %% ../nbs/29_series.ipynb #a08c6d1a
 @compiled

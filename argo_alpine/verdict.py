@@ -81,6 +81,9 @@ def holding(
     curve = np.full(len(at), float(cash))
     for first, last in spells(here):
         who, points = here[first], slice(first, last + 1)
+        if not who.any():  # the money rests
+            curve[points] = curve[first]
+            continue
         parts = worth[points, who] + got[points, who] - got[first, who]
         curve[points] = curve[first] * (parts / worth[first, who]).mean(axis=1)
     return curve
@@ -136,18 +139,22 @@ def evidence(summary: Summary, beyond: Around, spans: Spans = NO_SPANS) -> str:
     if high < 0:
         return "it lost, and more than luck explains"
     if beyond[2] < 0:
-        return "worse than holding as much of the same symbols"
+        return "worse than what its market paid"
     if not low > 0:
         return "no gain that luck could not explain"
+    if math.isnan(beyond[1]):
+        return "too few independent returns to hold it against its market"
     if not beyond[1] > 0:
-        return "not to be told from holding as much of the same symbols"
+        return "not to be told from what its market paid"
     return "a reason to look further, not to trade"
 
 # %% ../nbs/36_verdict.ipynb #36verd18
 def lead_in_words(summary: Summary, beyond: Around) -> str:
     "The information ratio, where there is one."
-    ratio = f"not annualised: {SHORT}" if is_short(summary) else reading(*beyond)
-    return f"information ratio beyond what moved with them {ratio}"
+    unsure = " (too few independent returns for an interval)" * math.isnan(beyond[1])
+    ratio = "none of its own" if math.isnan(beyond[0]) else reading(*beyond) + unsure
+    ratio = f"not annualised: {SHORT}" if is_short(summary) else ratio
+    return f"information ratio beyond what its market paid: {ratio}"
 
 
 def verdict(
@@ -189,12 +196,16 @@ def signal_verdict(
     "The sober sentence about signals."
     if n < FLOOR:
         return f"{n} signal{'s' * (n != 1)} ended: too few to judge."
-    if net[2] < 0:
+    if math.isnan(net[1]):
+        words = "too few independent ones to judge"
+    elif net[2] < 0:
         words = "they lost money"
     elif beyond[2] < 0:
         words = "worse than having no opinion and being long"
     elif not net[1] > 0:
         words = "no gain that luck could not explain"
+    elif math.isnan(beyond[1]):
+        words = "too few to hold them against having no opinion and being long"
     elif not beyond[1] > 0:
         words = "not to be told from having no opinion and being long"
     else:

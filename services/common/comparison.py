@@ -28,7 +28,7 @@ SHARES = PERCENT | {
     "cost",
 }
 SHARE = "coverage_"  # and what begins so is read as percent
-BESIDES = {"benchmark_": "Benchmark", "in_part_": "Benchmark at the same exposure"}
+BESIDES = {"benchmark_": "Benchmark", "in_part_": "Benchmark in part (its beta)"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,10 +201,10 @@ def said(report: Rendered, key: str) -> str:
     """A metric of a report for people, with its interval; a benchmark's reads as the strategy's."""
     m, bare = report.metrics, part(key)[1]
     value = m.get(key)
-    if value is None:
-        return NONE
     if key == "win_rate":
         return won(m)
+    if value is None:
+        return NONE
     if isinstance(value, float):
         low, high = (number(m, f"{key}_{end}") for end in ("low", "high"))
         if bare == "longest_wait":

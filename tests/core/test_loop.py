@@ -69,8 +69,18 @@ def contents(run: Run) -> dict[str, bytes]:
     """What a run left; of tables only what was written."""
     counts = {"fills": "fills", "trades": "trades", "halts": "halts"}
     found = {k: getattr(run, k)[: int(run.book[v][0])] for k, v in counts.items()}
-    names = ("book", "slots", "marks", "amounts", "log", "equity", "gross", "whys", "refused")
-    return {k: v.tobytes() for k, v in ({n: getattr(run, n) for n in names} | found).items()}
+    names = ("book", "marks", "amounts", "log", "equity", "gross", "whys", "refused")
+    left = {n: getattr(run, n) for n in names} | found | {"slots": acted_on(run)}
+    return {k: v.tobytes() for k, v in left.items()}
+
+
+def acted_on(run: Run) -> np.ndarray:
+    """What is held and ordered, without the brackets of wishes that came to nothing."""
+    slots = run.slots.copy()
+    idle = (slots["order"] == 0) & (slots["rest"] == 0) & (slots["quantity"] == 0)
+    for name in ("wish_stop", "wish_target", "limit"):
+        slots[name][idle] = 0.0
+    return slots
 
 
 @pytest.mark.parametrize("limits", LIMITS)

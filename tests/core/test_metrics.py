@@ -1,5 +1,6 @@
 """Truths about metrics, and the published digits of CASES 2 and 4."""
 
+import ctypes
 import json
 import math
 from datetime import date
@@ -879,3 +880,31 @@ def test_the_probability_on_a_page_is_that_of_its_returns():
     expected = metrics.probabilistic_sharpe(ratio, 299, skew, kurtosis)
     seen = metrics.measure(equity, DAY * np.arange(300), 252.0)
     assert seen.psr == pytest.approx(expected, abs=1e-12) and 0.5 < seen.psr < 0.99
+
+
+def poison(libc, sizes=range(200, 500, 8), value=255):
+    "Leave memory of some sizes full of a byte, for whoever asks for some next."
+    places = [libc.malloc(size) for size in sizes for _ in range(4)]
+    for place in places:
+        libc.memset(place, value, 200)
+    for place in places:
+        libc.free(place)
+
+
+def test_what_lay_in_memory_before_changes_no_tail():
+    libc = ctypes.CDLL(None)
+    libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
+    libc.memset.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_size_t]
+    libc.free.argtypes = [ctypes.c_void_p]
+    for n in range(3, 70):
+        equity = 1e5 * np.cumprod(np.random.default_rng(n).normal(1.0, 0.01, n))
+        for _ in range(5):
+            poison(libc)
+            assert same(looked(equity).tail, by_sorting(metrics.returns(equity)))
+
+
+@pytest.mark.parametrize("n", [1, 7, 31, 32, 33, 63, 64])
+def test_flags_of_an_earlier_piece_keep_nothing(n):
+    r, room, stays = np.random.default_rng(n).normal(size=n), np.zeros(n + 1), np.ones(64, np.uint8)
+    kept = series.keep(r, -0.5, 0.5, stays, room, 0)
+    assert room[:kept].tolist() == r[(r <= -0.5) | (r >= 0.5)].tolist()
