@@ -1,16 +1,18 @@
 """The commands that ask a running Argo, start it, and read what it wrote."""
 
 import json
+import os
 import re
 import sqlite3
 import sys
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
+from services.argo import store
 from services.commands import record, screen
 from services.commands.live import ballots
 from tests.argo_stage import staged
@@ -453,6 +455,68 @@ def test_the_newest_book_is_replayed_and_a_name_is_enough(run, book, tmp_path):
         1,
         "argo-alpine: no book other: there are mine in data/recorded, or name a file",
     )
+
+
+@contextmanager
+def written_to(path, statement, age):
+    """A database that somebody has open and wrote to just now; the file itself is of old."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as file:
+        file.execute("PRAGMA journal_mode=WAL")
+        file.execute("PRAGMA wal_autocheckpoint=0")
+        file.execute(statement)
+        os.utime(path, (age, age))
+        yield
+
+
+def test_the_database_of_alpine_is_no_book_however_new(run, book, tmp_path):
+    folder = tmp_path / record.BOOKS
+    folder.mkdir(parents=True)
+    (folder / "mine.sqlite").write_bytes(book.read_bytes())
+    os.utime(folder / "mine.sqlite", (1, 1))
+    (folder / "folder.sqlite").mkdir()
+    with written_to(folder / "alpine.sqlite", "CREATE TABLE users (id)", 2):
+        assert run("replay")[1].startswith("data/recorded/mine.sqlite: ")
+        assert run("export", "--into", "heard")[0] == 0
+        assert "there are mine in data/recorded" in run("replay", "other")[2]
+
+
+def test_the_newest_book_is_the_one_that_was_written_to_last(run, book, tmp_path):
+    folder = tmp_path / record.BOOKS
+    folder.mkdir(parents=True)
+    for name in ("live", "other"):
+        (folder / f"{name}.sqlite").write_bytes(book.read_bytes())
+    os.utime(folder / "other.sqlite", (2, 2))
+    beat = "INSERT OR REPLACE INTO notes VALUES ('heartbeat', '{}')"
+    with written_to(folder / "live.sqlite", beat, 1):
+        assert run("replay")[1].startswith("data/recorded/live.sqlite: ")
+
+
+def test_a_newest_book_that_is_damaged_is_not_passed_over(run, book, tmp_path):
+    folder = tmp_path / record.BOOKS
+    folder.mkdir(parents=True)
+    (folder / "old.sqlite").write_bytes(book.read_bytes())
+    os.utime(folder / "old.sqlite", (1, 1))
+    (folder / "new.sqlite").write_bytes(b"noise" * 1000)
+    assert "data/recorded/new.sqlite is not a book, or damaged" in run("replay")[2]
+
+
+def test_a_book_where_nothing_can_be_written_is_read_without_a_file_beside_it(
+    book, tmp_path, monkeypatch
+):
+    place = tmp_path / "100% read only"
+    place.mkdir()
+    (place / "book.sqlite").write_bytes(book.read_bytes())
+    monkeypatch.setattr(os, "access", lambda path, *_, **__: Path(path) != place)
+    with record.opened(place / "book.sqlite") as session:
+        assert store.last_entry(session) is not None
+        assert [path.name for path in place.iterdir()] == ["book.sqlite"]
+
+
+def test_a_book_that_cannot_be_opened_is_not_called_damaged(run, book):
+    book.with_name(f"{book.name}-wal").mkdir()  # SQLite makes a file of that name
+    code, _, err = run("replay", book)
+    assert (code, "damaged" in err) == (1, False)
+    assert "cannot be opened (unable to open database file): see who may read it" in err
 
 
 def test_what_is_no_book_is_one_sentence(run, tmp_path):

@@ -1,6 +1,7 @@
 """What was written down: the journal replayed, the logs read."""
 
 import os
+import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -62,23 +63,49 @@ def found(book: str | None) -> Path:
     """The file of a book. *Raises* `UnavailableData`."""
     from argo_alpine.domain import UnavailableData
 
-    kept = sorted(BOOKS.glob("*.sqlite"), key=lambda path: path.stat().st_mtime)
-    if book is None:
-        if not kept:
-            raise UnavailableData(
-                f"no book in {BOOKS}: run `argo-alpine argo --sandbox` first, or name a file"
-            )
-        return kept[-1]
-    for path in (Path(book), BOOKS / f"{book}.sqlite"):
+    for path in (Path(book), BOOKS / f"{book}.sqlite") if book is not None else ():
         if path.is_file():
             return path
+    kept = books()
+    if book is None and not kept:
+        raise UnavailableData(
+            f"no book in {BOOKS}: run `argo-alpine argo --sandbox` first, or name a file"
+        )
+    if book is None:
+        return kept[-1]
     names = ", ".join(path.stem for path in kept) or "none"
     raise UnavailableData(f"no book {book}: there are {names} in {BOOKS}, or name a file")
 
 
+def books() -> list[Path]:
+    """The books there are, the newest last; Alpine keeps a database of its own beside them."""
+    return sorted(filter(is_book, BOOKS.glob("*.sqlite")), key=written_at)
+
+
+def is_book(path: Path) -> bool:
+    """Whether a file holds a journal; one that cannot be read may, and whoever reads it is told."""
+    from sqlalchemy import inspect
+
+    from argo_alpine.domain import UnavailableData
+    from services.argo.tables import entries
+
+    try:
+        with opened(path) as session:
+            return inspect(session.connection()).has_table(entries.name)
+    except UnavailableData:
+        return path.is_file()
+
+
+def written_at(path: Path) -> float:
+    """When a book was written to; what is new stands in a file beside it at first."""
+    from services.common.db import log_of
+
+    return max(file.stat().st_mtime for file in (path, log_of(path)) if file is not None)
+
+
 @contextmanager
 def opened(path: Path) -> "Iterator[Session]":
-    """A book to read. *Raises* `UnavailableData` for what is no book."""
+    """A book to read. *Raises* `UnavailableData` for what is no book, or cannot be opened."""
     from sqlalchemy.exc import DatabaseError
 
     from argo_alpine.domain import UnavailableData
@@ -89,11 +116,22 @@ def opened(path: Path) -> "Iterator[Session]":
         with sessions() as session:
             yield session
     except DatabaseError as error:
-        raise UnavailableData(
-            f"{path} is not a book, or damaged ({error.orig}): name another, or restore a backup"
-        ) from error
+        raise UnavailableData(f"{path} {unreadable(error.orig)}") from error
     finally:
         sessions.kw["bind"].dispose()
+
+
+def unreadable(error: BaseException | None) -> str:
+    """What is wrong with a book of which SQLite says this, and what to do."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the rest says more than anybody needs
+    if code in (sqlite3.SQLITE_PERM, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN):
+        return (
+            f"cannot be opened ({error}): see who may read it; where nothing can be written, "
+            "copy it with the -wal beside it to where you can write"
+        )
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return f"cannot be read now ({error}): try again"
+    return f"is not a book, or damaged ({error}): name another, or restore a backup"
 
 
 def replay_of(path: Path) -> "Replay":
