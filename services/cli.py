@@ -423,6 +423,8 @@ def main(words: Sequence[str] | None = None) -> None:
         if not end.code:
             leave_if_interrupted()
         raise
+    except KeyboardInterrupt:  # before click looks out for it, or after
+        leave()
     except Exception as error:
         leave_if_interrupted()  # this is what became of it
         if not (why := reason(error)):
@@ -434,8 +436,13 @@ def main(words: Sequence[str] | None = None) -> None:
 def leave_if_interrupted() -> None:
     """End as one does after a Ctrl+C, if there was one that nobody heeded."""
     if interrupts.CAME.is_set():
-        tell("argo-alpine: interrupted")
-        sys.exit(interrupts.INTERRUPTED)
+        leave()
+
+
+def leave() -> None:
+    """End as one does after a Ctrl+C."""
+    tell("argo-alpine: interrupted")
+    sys.exit(interrupts.INTERRUPTED)
 
 
 def reason(error: Exception) -> str:

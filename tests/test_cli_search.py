@@ -242,6 +242,24 @@ def test_a_ctrl_c_in_a_callback_is_said_in_one_line_and_other_errors_as_ever():
     assert done.stderr.endswith("\nargo-alpine: interrupted\n")
 
 
+EARLY = """
+import signal
+import typer.main
+from services import cli
+
+real = typer.main.get_command
+typer.main.get_command = lambda app: (signal.raise_signal(signal.SIGINT), real(app))[1]
+cli.main(["--help"])
+"""
+
+
+def test_a_ctrl_c_before_the_command_is_known_is_one_line():
+    words = [sys.executable, "-c", EARLY]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (130, "")
+    assert done.stderr == "argo-alpine: interrupted\n"
+
+
 def test_after_ctrl_c_the_same_command_goes_on(run, book, monkeypatch):
     from argo_alpine import walk_forward
 
