@@ -4,6 +4,7 @@ import json
 import os
 import re
 import sqlite3
+import subprocess
 import sys
 from contextlib import closing, contextmanager
 from dataclasses import replace
@@ -441,6 +442,40 @@ def test_an_export_mixes_with_nothing_and_needs_something_heard(run, book, tmp_p
     (tmp_path / "not.sqlite").write_text("words")
     code, _, err = run("export", "not.sqlite", "--into", "heard")
     assert code == 1 and "not.sqlite is not a book" in err
+
+
+def test_an_export_into_what_is_no_folder_says_so(run, book, tmp_path):
+    code, _, err = run("export", book, "--into", book.name)
+    assert (code, err) == (1, "argo-alpine: book.sqlite is no folder: name a new one\n")
+    code, _, err = run("export", book, "--into", "")
+    assert code == 2 and "write . for the one you are in" in err
+    assert [path.name for path in tmp_path.iterdir()] == [book.name]
+
+
+def test_what_a_killed_export_left_is_in_nobodys_way(run, book, tmp_path):
+    with subprocess.Popen(["true"]) as ended:
+        ended.wait()
+    for part in (f"there/.{ended.pid}", f".there.{ended.pid}", f".new.{ended.pid}"):
+        (tmp_path / part).mkdir(parents=True)
+        (tmp_path / part / "AAPL.csv").write_text("half")
+    for into in ("there", "new"):
+        assert run("export", book, "--into", into)[0] == 0
+    assert not [*tmp_path.rglob(".*")]
+
+
+def test_what_else_is_hidden_in_a_folder_is_left_and_named(run, book, tmp_path):
+    with subprocess.Popen(["true"]) as ended:
+        ended.wait()
+    # an export that runs, and what somebody keeps
+    running, mine = Path("there", f".{os.getppid()}"), Path("there", f".{ended.pid}")
+    for part, file in ((running, "AAPL.csv"), (mine, "notes.txt")):
+        (tmp_path / part).mkdir(parents=True)
+        (tmp_path / part / file).write_text("whole")
+    code, _, err = run("export", book, "--into", "there")
+    names = ", ".join(sorted((running.name, mine.name)))
+    said = f"there is not empty (hidden in it: {names}): name a new folder"
+    assert (code, err) == (1, f"argo-alpine: {said}\n")
+    assert (tmp_path / running / "AAPL.csv").exists() and (tmp_path / mine / "notes.txt").exists()
 
 
 def test_the_newest_book_is_replayed_and_a_name_is_enough(run, book, tmp_path):

@@ -2,7 +2,7 @@
 
 import os
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -166,7 +166,7 @@ def faithful(session: "Session", tick: Callable[[int], None]) -> "Replay":
 
 
 def export(
-    into: Annotated[Path, typer.Option(metavar="FOLDER", help="A new or empty folder.")],
+    into: Annotated[str, typer.Option(metavar="FOLDER", help="A new or empty folder.")],
     book: Annotated[
         str | None, typer.Argument(help="A book's name or file; else the newest.")
     ] = None,
@@ -240,16 +240,30 @@ def heard_in(path: Path) -> "Heard":
         raise InvalidJournal(why) from None
 
 
-def empty_folder(into: Path) -> Path:
+def empty_folder(into: str) -> Path:
     """Where a new or empty folder is. *Raises* `UnavailableData` for one that holds others."""
     from argo_alpine.domain import UnavailableData
     from argo_alpine.samples import place_of
+    from services.argo.export import leftovers
 
+    if not into:
+        raise typer.BadParameter("--into names no folder: write . for the one you are in")
     folder = Path(os.path.realpath(place_of(into)))
-    is_free = not any(folder.iterdir()) if folder.is_dir() else not folder.exists()
-    if not is_free:
-        raise UnavailableData(f"{into} is not empty: name a new folder")
+    if folder.exists() and not folder.is_dir():
+        raise UnavailableData(f"{into} is no folder: name a new one")
+    others = {*folder.iterdir()} - {*leftovers(folder)} if folder.is_dir() else ()
+    if others:
+        raise UnavailableData(f"{into} is not empty{hidden(others)}: name a new folder")
     return folder
+
+
+def hidden(paths: Collection[Path]) -> str:
+    """What a folder holds that looks empty; nothing where anything can be seen."""
+    names = sorted(path.name for path in paths)
+    if not all(name.startswith(".") for name in names):
+        return ""
+    more = f" and {len(names) - 3:,} more" if len(names) > 3 else ""
+    return f" (hidden in it: {', '.join(names[:3])}{more})"
 
 
 def write_down(told: "Heard", folder: Path) -> None:
