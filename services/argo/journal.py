@@ -130,12 +130,14 @@ def misused(entry: Entry, body: Any, used: list[Bar]) -> Divergence | None:
     if entry.kind == "bars":
         return difference(entry.seq, "bars", body["digest"], digest(used))
     said = body["moment"]["bars"] if entry.kind == "moment" else ()
-    return difference(entry.seq, "moment.bars", by_name(said), by_name(map(plain, used)))
+    return difference(
+        entry.seq, "moment.bars", by_name(said), by_name(map(plain, used))
+    ) or difference(entry.seq, "moment.bars", f"{len(said)} bars", f"{len(used)} bars")
 
 
 def by_name(bars: Iterable[Any]) -> Mapping[str, Any]:
-    """Plain bars by symbol and minute."""
-    return {f"{bar['symbol']} {bar['at'][:16]}": bar for bar in bars}
+    """Plain bars by symbol and time; the same instant can be written twice, so count as well."""
+    return {f"{bar['symbol']} {bar['at'].removesuffix(':00.000000Z')}": bar for bar in bars}
 
 
 def seen(session: Session, seq: int, name: str) -> Reading:

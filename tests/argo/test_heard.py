@@ -209,6 +209,8 @@ def copy(lived, tmp_path):
 
 AAPL_IN_JUNE = "symbol = 'AAPL' and at like '2004-06%'"
 LIES = 'body = replace(body, \'"direction":"1\', \'"direction":"-1\')'
+DOUBLED = "insert into bars select symbol,"
+REST = "volume, seq from bars where seq = 12 and symbol = 'IBM'"
 DAMAGES = {
     f"update readings set {LIES} where source = 'sonar'": "entry 2, readings: .* not the reading",
     "update readings set body = replace(body, 'AAPL', 'IBM') where source = 'x_sentiment'":
@@ -220,6 +222,10 @@ DAMAGES = {
         r"entry 12, moment.bars.AAPL 2005-03-02T21:00.close: ",
     "delete from bars where seq = 12 and symbol = 'IBM'": "entry 12, moment.bars.IBM 2005-03-02",
     "update bars set seq = 13 where seq = 12 and symbol = 'IBM'": "entry 12, moment.bars.IBM",
+    f"{DOUBLED} '2005-03-02 21:00:00', open * 2, high * 2, low * 2, close * 2, {REST}":
+        "entry 12, moment.bars: recorded .4 bars., replayed .5 bars.",
+    f"{DOUBLED} '2005-03-02 21:00:01.000000', open, high, low, close, {REST}":
+        "entry 12, moment.bars.IBM 2005-03-02T21:00:01",
     "delete from entries where seq > 30":
         "entry 31, entries: recorded up to entry 58, replayed none",
     f"update bars set close = 'abc' where {AAPL_IN_JUNE}":
