@@ -421,6 +421,12 @@ def test_a_note_that_names_no_entry_is_one_sentence(run, book, tmp_path, command
     assert not (tmp_path / "heard").exists()
 
 
+def test_what_names_no_entry_is_blamed_on_no_entry(run, book):
+    with closing(sqlite3.connect(book, isolation_level=None)) as file:
+        file.execute("UPDATE outbox SET seq = 'abc' WHERE n = 1")
+    assert parted(run, book) == (one(book, "SELECT max(seq) FROM entries"), "afterwards")
+
+
 def test_what_was_identical_before_an_entry_that_cannot_be_read_is_counted(run, book):
     whole = json.loads(run("replay", book, "--json")[1])
     last = "SELECT max(rowid) FROM bars"

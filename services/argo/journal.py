@@ -29,17 +29,23 @@ def verified(session: Session) -> int:
     What was found whole before is not read again; a replay reads everything.
     *Raises* `InvalidJournal`.
     """
+    last = marked(session)
+    for entry in sound(session, last):
+        last = entry
+    if last is not None:
+        store.keep_mark(session, last)
+    return last.seq if last else -1
+
+
+def marked(session: Session) -> Entry | None:
+    """The entry up to which the journal was found whole; None before. *Raises* `InvalidJournal`."""
     mark = store.find_mark(session)
     last = store.find_entry(session, mark["seq"]) if mark else None
     if mark and (last is None or last.id != mark["id"]):
         raise InvalidJournal(
             f"entry {mark['seq']} is not the one that was there; restore the book from a backup"
         )
-    for entry in sound(session, last):
-        last = entry
-    if last is not None:
-        store.keep_mark(session, last)
-    return last.seq if last else -1
+    return last
 
 
 def sound(session: Session, last: Entry | None = None) -> Iterator[Entry]:
@@ -111,7 +117,8 @@ class Page:
 def pages(session: Session, entries: Iterable[Entry]) -> Iterator[Page]:
     """Every entry with its bars and readings, held against what it says of them.
 
-    What is kept after the last one tells that entries are gone. *Raises* `Parted`.
+    What is kept after the last one tells that entries are gone. *Raises* `Parted`, and
+    `InvalidJournal` where it cannot tell, or where an entry was found whole that is none of these.
     """
     ahead, last = Ahead(store.read_bars(session)), -1
     for entry in entries:
@@ -123,6 +130,7 @@ def pages(session: Session, entries: Iterable[Entry]) -> Iterator[Page]:
         last = entry.seq
     if (furthest := store.furthest(session)) > last:
         raise Parted(Divergence(last + 1, "entries", f"up to entry {furthest}", "none"))
+    marked(session)
 
 
 def misused(entry: Entry, body: Any, used: list[Bar]) -> Divergence | None:

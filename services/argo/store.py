@@ -18,7 +18,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.orm import Session
 
-from argo_alpine.domain import Bar, Fill, InvalidJournal, Order, Reading
+from argo_alpine.domain import FLAWS, Bar, Fill, InvalidJournal, Order, Reading, flaw
 from argo_alpine.moments import Decision
 from argo_alpine.records import Entry, canonical, chained, digest
 from services.argo.ports import BrokerOrder, OrderState
@@ -177,7 +177,7 @@ def read_bars(session: Session) -> Iterable[tuple[int, Bar]]:
 
 
 def bar_of(row: Any) -> Bar:
-    """A row as a value. *Raises* `InvalidJournal` for what is no number in the place of one."""
+    """A row as a value. *Raises* `InvalidJournal` for what is no number, or no market made."""
     numbers = {name: getattr(row, name) for name in ("open", "high", "low", "close", "volume")}
     for name, value in numbers.items():
         if not (isinstance(value, float) and isfinite(value)):
@@ -185,6 +185,12 @@ def bar_of(row: Any) -> Bar:
                 f"{row.symbol} at {row.at:%Y-%m-%d %H:%M}: {name} must be a number, "
                 f"was {value!r}; restore the book from a backup"
             )
+    if wrong := flaw(**numbers):
+        said = ", ".join(f"{name} {value!r}" for name, value in numbers.items())
+        raise InvalidJournal(
+            f"{row.symbol} at {row.at:%Y-%m-%d %H:%M}: {FLAWS[wrong]}, was {said}; "
+            "restore the book from a backup"
+        )
     return Bar(row.symbol, row.at, **numbers)
 
 
@@ -472,7 +478,8 @@ def keep_mark(session: Session, entry: Entry) -> None:
 def find_mark(session: Session) -> Mapping[str, Any]:
     """What that wrote: `seq` and `id`; empty before. *Raises* `InvalidJournal`."""
     mark = find_note(session, "verified")
-    if mark and not (isinstance(mark.get("seq"), int) and isinstance(mark.get("id"), str)):
+    seq, name = mark.get("seq"), mark.get("id")
+    if mark and not (type(seq) is int and seq >= 0 and isinstance(name, str)):
         raise InvalidJournal(
             f"the note verified must name an entry by seq and id, was {dict(mark)}; "
             "restore the book from a backup"

@@ -141,11 +141,11 @@ def replay_of(path: Path) -> "Replay":
     with opened(path) as session:
         total = store.count(session, tables.entries)
         with progress("Replaying", total) as tick:
-            return faithful(session, tick)
+            return faithful(session, total, tick)
 
 
-def faithful(session: "Session", tick: Callable[[int], None]) -> "Replay":
-    """A replay; an entry that cannot be read at all is a divergence too."""
+def faithful(session: "Session", total: int, tick: Callable[[int], None]) -> "Replay":
+    """A replay; what cannot be read at all, of an entry or after the last, is a divergence too."""
     from argo_alpine.domain import Invalid
     from services.argo.journal import Divergence, Replay, replayed
 
@@ -161,8 +161,9 @@ def faithful(session: "Session", tick: Callable[[int], None]) -> "Replay":
     except (Invalid, LookupError, TypeError, ValueError) as error:
         why = f"cannot be read: {error}"[:200]
         # entries are numbered from 0, so the one at fault bears the count of those before it
-        parted = Divergence(found.entries, "body", "an entry of the journal", why)
-        return replace(found, divergence=parted)
+        entry = Divergence(found.entries, "body", "an entry of the journal", why)
+        after = Divergence(total - 1, "afterwards", "what names entries", why)
+        return replace(found, divergence=entry if found.entries < total else after)
 
 
 def export(

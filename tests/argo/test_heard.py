@@ -232,10 +232,21 @@ DAMAGES = {
         "AAPL at 2004-06-01 20:00: close must be a number, was 'abc'",
     f"update bars set close = 9e999, high = 9e999 where {AAPL_IN_JUNE}":
         "AAPL at 2004-06-01 20:00: high must be a number, was inf; restore the book",
+    f"update bars set close = -close where {AAPL_IN_JUNE}":
+        "^AAPL at 2004-06-01 20:00: a price is not a finite number above zero, was open [0-9.]+, "
+        "high [0-9.]+, low [0-9.]+, close -[0-9.]+, volume [0-9.]+; restore the book from a backup",
     "insert into notes values ('verified', 'null')":
         "the note verified must hold names and values, was 'null'; restore the book",
     """insert into notes values ('verified', '{"seq": "9", "id": "one"}')""":
         "the note verified must name an entry by seq and id, was .*'9'.*; restore the book",
+    """insert into notes select 'verified', '{"seq":-7,"id":"' || id || '"}' from entries limit 1""":
+        "the note verified must name an entry by seq and id, was .*-7.*; restore the book",
+    """insert into notes select 'verified', '{"seq":true,"id":"' || id || '"}' from entries
+        where seq = 1""":
+        "the note verified must name an entry by seq and id, was .*True.*; restore the book",
+    """insert into notes select 'verified', '{"seq":30,"id":"' || id || '"}' from entries
+        where seq = 31""":
+        "entry 30 is not the one that was there; restore the book",
     "update outbox set seq = 'abc'":
         "outbox.seq must be the number of an entry, was 'abc'; restore the book",
 }  # fmt: skip
