@@ -15,6 +15,7 @@ from argo_alpine.engine import Policy, decide
 from argo_alpine.moments import Moment, Portfolio
 from argo_alpine.records import Entry, canonical, content_id, digest, parsed, plain
 from services.argo import store
+from services.argo.beside import Ahead, Beside
 from services.argo.tape import Split, Tape
 
 
@@ -176,6 +177,7 @@ def replayed(
     stage: Stage | None = None
     last: Entry | None = None
     decisions = entries = 0
+    beside = Beside(session)
     try:
         for page in pages(session, store.read_journal(session)):
             entry, parted = page.entry, None
@@ -188,32 +190,20 @@ def replayed(
                 if entry.kind == "moment":
                     parted = differs(session, stage, page)
                     decisions += parted is None
-                if entry.kind == "fill" and not store.has_fill(session, entry.body):
-                    parted = Divergence(entry.seq, "fills", entry.body[:60], "no such fill is kept")
             if parted is None and (wrong := flaw(last, entry)):
                 name, _, why = wrong.partition(": ")
                 parted = Divergence(entry.seq, name, entry.id[:16], why)
+            if parted is None and (mislaid := beside.flaw(entry, page.body)):
+                parted = Divergence(entry.seq, *mislaid)
             if parted is not None:
                 return Replay(entries, decisions, parted)
             last, entries = entry, entries + 1
             tick(Replay(entries, decisions))
     except Parted as error:
         return Replay(entries, decisions, error.divergence)
+    if astray := beside.rest(last.seq if last else 0):
+        return Replay(entries, decisions, Divergence(astray[0], *astray[1]))
     return Replay(entries, decisions)
-
-
-class Ahead:
-    """Rows in the order of the entries that used them first, taken as far as asked."""
-
-    def __init__(self, rows: Any) -> None:
-        self.rows = iter(rows)
-        self.next: tuple[int, Bar] | None = next(self.rows, None)
-
-    def until(self, seq: int) -> Iterator[Bar]:
-        """What had been used up to and with this entry."""
-        while self.next is not None and self.next[0] <= seq:
-            yield self.next[1]
-            self.next = next(self.rows, None)
 
 
 def restarted(
@@ -241,9 +231,6 @@ def differs(session: Session, stage: Stage, page: Page) -> Divergence | None:
     stage.book = decision.portfolio
     if parted := difference(entry.seq, "decision", body["decision"], plain(decision)):
         return parted
-    shown = store.worth(session, entry.seq)
-    if shown is not None and shown != moment.account.equity == moment.account.equity:
-        return Divergence(entry.seq, "equity", f"{shown}", f"{moment.account.equity}")
     table = store.misread(session, entry, decision)
     return Divergence(entry.seq, table, "another content", "the decision's") if table else None
 

@@ -30,6 +30,11 @@ def replay(
 ) -> None:
     """Decide everything again from what was recorded, and compare.
 
+    Besides decisions it compares what is kept for them: bars and readings, signals, trades and
+    equity, orders as they were decided, fills and the moment that was told of each, and messages to
+    subscribers. It does not compare what the journal does not hold: guards at the broker, how far
+    an order came, what cash there was, whether a message was sent, and what sources cost.
+
     Nothing is written. Exit code 0: every decision is identical. Exit code 1: they part, and
     the entry and the field are named.
 

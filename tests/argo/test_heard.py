@@ -239,7 +239,8 @@ DAMAGES = {
         "the note verified must hold names and values, was 'null'; restore the book",
     """insert into notes values ('verified', '{"seq": "9", "id": "one"}')""":
         "the note verified must name an entry by seq and id, was .*'9'.*; restore the book",
-    """insert into notes select 'verified', '{"seq":-7,"id":"' || id || '"}' from entries limit 1""":
+    """insert into notes select 'verified', '{"seq":-7,"id":"' || id || '"}' from entries
+        where seq = 1""":
         "the note verified must name an entry by seq and id, was .*-7.*; restore the book",
     """insert into notes select 'verified', '{"seq":true,"id":"' || id || '"}' from entries
         where seq = 1""":
@@ -266,15 +267,18 @@ def test_what_a_restart_found_is_missed_too(copy):
     assert replayed(copy).divergence.seq == 59
 
 
-@pytest.mark.parametrize("column", ["intents.seq", "intents.told", "outbox.seq", "fills.told"])
-def test_whatever_names_an_entry_that_is_gone_tells_of_it(copy, column):
+@pytest.mark.parametrize(
+    ("column", "seq"),  # a replay misses what is not where it belongs before it comes to the end
+    [("intents.seq", 59), ("intents.told", 59), ("outbox.seq", 58), ("fills.told", 40)],
+)
+def test_whatever_names_an_entry_that_is_gone_tells_of_it(copy, column, seq):
     table, name = column.split(".")
     last = f"rowid = (select max(rowid) from {table})"
     done = copy.connection().exec_driver_sql(f"update {table} set {name} = 70 where {last}")
     assert done.rowcount == 1
     with pytest.raises(InvalidJournal, match="recorded up to entry 70, replayed none"):
         heard(copy)
-    assert replayed(copy).divergence.seq == 59
+    assert replayed(copy).divergence.seq == seq
 
 
 def test_a_book_cut_short_with_all_that_is_never_changed_is_found_by_the_rest(copy):
