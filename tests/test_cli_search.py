@@ -381,9 +381,20 @@ def test_what_cannot_be_meant_is_a_usage_error(run, book, words, said):
 
 
 def test_what_the_system_refuses_is_one_sentence(run, tmp_path):
-    code, out, err = run(*SWEEP, *GRID, "--ledger", tmp_path)
+    (tmp_path / "file").touch()
+    code, out, err = run(*SWEEP, *GRID, "--ledger", tmp_path / "file" / "trials.jsonl")
     assert (code, out) == (1, "")
-    assert err.splitlines()[-1] == f"argo-alpine: Is a directory: {tmp_path}"
+    assert err.splitlines()[-1] == f"argo-alpine: File exists: {tmp_path / 'file'}"
+
+
+@pytest.mark.parametrize("kind", ["folder", "pipe", "/dev/null", "/dev/full"])
+def test_a_ledger_that_is_no_file_is_one_sentence(run, tmp_path, kind):
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    code, out, err = run(*SWEEP, *GRID, "--ledger", tmp_path / kind)
+    assert (code, out) == (1, "")
+    said = f"{tmp_path / kind} is no file that lines can be kept in: name another"
+    assert err.splitlines()[-1] == f"argo-alpine: {said}"
 
 
 def test_a_ledger_in_a_home_that_nobody_has_is_one_sentence(run):
