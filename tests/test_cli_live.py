@@ -423,7 +423,7 @@ def test_a_note_that_names_no_entry_is_one_sentence(run, book, tmp_path, command
 
 def test_what_names_no_entry_is_blamed_on_no_entry(run, book):
     with closing(sqlite3.connect(book, isolation_level=None)) as file:
-        file.execute("UPDATE outbox SET seq = 'abc' WHERE n = 1")
+        file.execute("UPDATE intents SET told = 'abc' WHERE rowid = 1")
     assert parted(run, book) == (one(book, "SELECT max(seq) FROM entries"), "afterwards")
 
 
