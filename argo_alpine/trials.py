@@ -57,6 +57,8 @@ def read_line(
 @contextmanager
 def locked(path: Path) -> Iterator[BinaryIO]:
     "The file, to be read and appended to by nobody else; made if it is not there."
+    if path.exists() and not path.is_file():
+        raise InvalidJournal(f"{path} is no file that lines can be kept in: name another")
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+b") as file:
         fcntl.flock(file, fcntl.LOCK_EX)  # until it is closed, also by a crash

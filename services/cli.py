@@ -2,6 +2,7 @@
 
 # Nothing heavy is imported up here: --help answers at once, each command imports what it needs.
 import errno
+import os
 import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -378,7 +379,6 @@ def lab(
       argo-alpine lab
       argo-alpine lab --port 9999 --no-browser
     """
-    import os
     from importlib.util import find_spec
     from pathlib import Path
 
@@ -423,6 +423,8 @@ def main(words: Sequence[str] | None = None) -> None:
         if not end.code:
             leave_if_interrupted()
         raise
+    except KeyboardInterrupt:  # before click looks out for it, or after
+        leave()
     except Exception as error:
         leave_if_interrupted()  # this is what became of it
         if not (why := reason(error)):
@@ -434,13 +436,29 @@ def main(words: Sequence[str] | None = None) -> None:
 def leave_if_interrupted() -> None:
     """End as one does after a Ctrl+C, if there was one that nobody heeded."""
     if interrupts.CAME.is_set():
-        tell("argo-alpine: interrupted")
-        sys.exit(interrupts.INTERRUPTED)
+        leave()
+
+
+def leave() -> None:
+    """End as one does after a Ctrl+C."""
+    tell("argo-alpine: interrupted")
+    sys.exit(interrupts.INTERRUPTED)
+
+
+def is_nowhere() -> bool:
+    """Whether the folder in which we stand was taken away."""
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return True
+    return False
 
 
 def reason(error: Exception) -> str:
     """What to tell a person of an error; empty for one that nobody raised on purpose."""
     if isinstance(error, OSError):
+        if error.errno == errno.ENOENT and not error.filename and is_nowhere():
+            return "the current folder is gone: go to one that is there, and ask again"
         if not error.strerror or not (error.filename or error.errno in DISK):
             return ""
         return error.strerror + (f": {error.filename}" if error.filename else "")

@@ -66,6 +66,10 @@ def test_the_first_help_names_every_command_and_the_exit_codes(run):
     assert "Exit codes: 0" in out
 
 
+def test_up_says_how_it_ends(run):
+    assert "Ctrl+C ends it with exit code 0, or with 130" in run("up", "--help")[1]
+
+
 def test_bars_are_listed_for_people_and_for_programs(run):
     code, out, _ = run("bars", "aapl", "--rows", "2")
     assert code == 0
@@ -104,6 +108,17 @@ def test_an_unknown_symbol_is_one_sentence_and_exit_code_one(run, command):
     assert (code, out) == (1, "")
     assert last.startswith("argo-alpine: no TSLA in samples: there are AAPL")
     assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    "words", [("bars", "--data", "x"), ("export", __file__, "--into", "x")], ids=["bars", "export"]
+)
+def test_a_current_folder_that_is_gone_is_one_sentence(run, tmp_path, monkeypatch, words):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    said = "the current folder is gone: go to one that is there, and ask again"
+    assert run(*words) == (1, "", f"argo-alpine: {said}\n")
 
 
 @pytest.mark.parametrize(

@@ -1,16 +1,19 @@
 """The commands that ask a running Argo, start it, and read what it wrote."""
 
 import json
+import os
 import re
 import sqlite3
+import subprocess
 import sys
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
+from services.argo import store
 from services.commands import record, screen
 from services.commands.live import ballots
 from tests.argo_stage import staged
@@ -418,6 +421,12 @@ def test_a_note_that_names_no_entry_is_one_sentence(run, book, tmp_path, command
     assert not (tmp_path / "heard").exists()
 
 
+def test_what_names_no_entry_is_blamed_on_no_entry(run, book):
+    with closing(sqlite3.connect(book, isolation_level=None)) as file:
+        file.execute("UPDATE intents SET told = 'abc' WHERE rowid = 1")
+    assert parted(run, book) == (one(book, "SELECT max(seq) FROM entries"), "afterwards")
+
+
 def test_what_was_identical_before_an_entry_that_cannot_be_read_is_counted(run, book):
     whole = json.loads(run("replay", book, "--json")[1])
     last = "SELECT max(rowid) FROM bars"
@@ -441,6 +450,40 @@ def test_an_export_mixes_with_nothing_and_needs_something_heard(run, book, tmp_p
     assert code == 1 and "not.sqlite is not a book" in err
 
 
+def test_an_export_into_what_is_no_folder_says_so(run, book, tmp_path):
+    code, _, err = run("export", book, "--into", book.name)
+    assert (code, err) == (1, "argo-alpine: book.sqlite is no folder: name a new one\n")
+    code, _, err = run("export", book, "--into", "")
+    assert code == 2 and "write . for the one you are in" in err
+    assert [path.name for path in tmp_path.iterdir()] == [book.name]
+
+
+def test_what_a_killed_export_left_is_in_nobodys_way(run, book, tmp_path):
+    with subprocess.Popen(["true"]) as ended:
+        ended.wait()
+    for part in (f"there/.{ended.pid}", f".there.{ended.pid}", f".new.{ended.pid}"):
+        (tmp_path / part).mkdir(parents=True)
+        (tmp_path / part / "AAPL.csv").write_text("half")
+    for into in ("there", "new"):
+        assert run("export", book, "--into", into)[0] == 0
+    assert not [*tmp_path.rglob(".*")]
+
+
+def test_what_else_is_hidden_in_a_folder_is_left_and_named(run, book, tmp_path):
+    with subprocess.Popen(["true"]) as ended:
+        ended.wait()
+    # an export that runs, and what somebody keeps
+    running, mine = Path("there", f".{os.getppid()}"), Path("there", f".{ended.pid}")
+    for part, file in ((running, "AAPL.csv"), (mine, "notes.txt")):
+        (tmp_path / part).mkdir(parents=True)
+        (tmp_path / part / file).write_text("whole")
+    code, _, err = run("export", book, "--into", "there")
+    names = ", ".join(sorted((running.name, mine.name)))
+    said = f"there is not empty (hidden in it: {names}): name a new folder"
+    assert (code, err) == (1, f"argo-alpine: {said}\n")
+    assert (tmp_path / running / "AAPL.csv").exists() and (tmp_path / mine / "notes.txt").exists()
+
+
 def test_the_newest_book_is_replayed_and_a_name_is_enough(run, book, tmp_path):
     assert run("replay")[2].startswith("argo-alpine: no book in data/recorded: run")
     folder = tmp_path / record.BOOKS
@@ -453,6 +496,68 @@ def test_the_newest_book_is_replayed_and_a_name_is_enough(run, book, tmp_path):
         1,
         "argo-alpine: no book other: there are mine in data/recorded, or name a file",
     )
+
+
+@contextmanager
+def written_to(path, statement, age):
+    """A database that somebody has open and wrote to just now; the file itself is of old."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as file:
+        file.execute("PRAGMA journal_mode=WAL")
+        file.execute("PRAGMA wal_autocheckpoint=0")
+        file.execute(statement)
+        os.utime(path, (age, age))
+        yield
+
+
+def test_the_database_of_alpine_is_no_book_however_new(run, book, tmp_path):
+    folder = tmp_path / record.BOOKS
+    folder.mkdir(parents=True)
+    (folder / "mine.sqlite").write_bytes(book.read_bytes())
+    os.utime(folder / "mine.sqlite", (1, 1))
+    (folder / "folder.sqlite").mkdir()
+    with written_to(folder / "alpine.sqlite", "CREATE TABLE users (id)", 2):
+        assert run("replay")[1].startswith("data/recorded/mine.sqlite: ")
+        assert run("export", "--into", "heard")[0] == 0
+        assert "there are mine in data/recorded" in run("replay", "other")[2]
+
+
+def test_the_newest_book_is_the_one_that_was_written_to_last(run, book, tmp_path):
+    folder = tmp_path / record.BOOKS
+    folder.mkdir(parents=True)
+    for name in ("live", "other"):
+        (folder / f"{name}.sqlite").write_bytes(book.read_bytes())
+    os.utime(folder / "other.sqlite", (2, 2))
+    beat = "INSERT OR REPLACE INTO notes VALUES ('heartbeat', '{}')"
+    with written_to(folder / "live.sqlite", beat, 1):
+        assert run("replay")[1].startswith("data/recorded/live.sqlite: ")
+
+
+def test_a_newest_book_that_is_damaged_is_not_passed_over(run, book, tmp_path):
+    folder = tmp_path / record.BOOKS
+    folder.mkdir(parents=True)
+    (folder / "old.sqlite").write_bytes(book.read_bytes())
+    os.utime(folder / "old.sqlite", (1, 1))
+    (folder / "new.sqlite").write_bytes(b"noise" * 1000)
+    assert "data/recorded/new.sqlite is not a book, or damaged" in run("replay")[2]
+
+
+def test_a_book_where_nothing_can_be_written_is_read_without_a_file_beside_it(
+    book, tmp_path, monkeypatch
+):
+    place = tmp_path / "100% read only"
+    place.mkdir()
+    (place / "book.sqlite").write_bytes(book.read_bytes())
+    monkeypatch.setattr(os, "access", lambda path, *_, **__: Path(path) != place)
+    with record.opened(place / "book.sqlite") as session:
+        assert store.last_entry(session) is not None
+        assert [path.name for path in place.iterdir()] == ["book.sqlite"]
+
+
+def test_a_book_that_cannot_be_opened_is_not_called_damaged(run, book):
+    book.with_name(f"{book.name}-wal").mkdir()  # SQLite makes a file of that name
+    code, _, err = run("replay", book)
+    assert (code, "damaged" in err) == (1, False)
+    assert "cannot be opened (unable to open database file): see who may read it" in err
 
 
 def test_what_is_no_book_is_one_sentence(run, tmp_path):

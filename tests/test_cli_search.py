@@ -242,6 +242,24 @@ def test_a_ctrl_c_in_a_callback_is_said_in_one_line_and_other_errors_as_ever():
     assert done.stderr.endswith("\nargo-alpine: interrupted\n")
 
 
+EARLY = """
+import signal
+import typer.main
+from services import cli
+
+real = typer.main.get_command
+typer.main.get_command = lambda app: (signal.raise_signal(signal.SIGINT), real(app))[1]
+cli.main(["--help"])
+"""
+
+
+def test_a_ctrl_c_before_the_command_is_known_is_one_line():
+    words = [sys.executable, "-c", EARLY]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (130, "")
+    assert done.stderr == "argo-alpine: interrupted\n"
+
+
 def test_after_ctrl_c_the_same_command_goes_on(run, book, monkeypatch):
     from argo_alpine import walk_forward
 
@@ -363,9 +381,20 @@ def test_what_cannot_be_meant_is_a_usage_error(run, book, words, said):
 
 
 def test_what_the_system_refuses_is_one_sentence(run, tmp_path):
-    code, out, err = run(*SWEEP, *GRID, "--ledger", tmp_path)
+    (tmp_path / "file").touch()
+    code, out, err = run(*SWEEP, *GRID, "--ledger", tmp_path / "file" / "trials.jsonl")
     assert (code, out) == (1, "")
-    assert err.splitlines()[-1] == f"argo-alpine: Is a directory: {tmp_path}"
+    assert err.splitlines()[-1] == f"argo-alpine: File exists: {tmp_path / 'file'}"
+
+
+@pytest.mark.parametrize("kind", ["folder", "pipe", "/dev/null", "/dev/full"])
+def test_a_ledger_that_is_no_file_is_one_sentence(run, tmp_path, kind):
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    code, out, err = run(*SWEEP, *GRID, "--ledger", tmp_path / kind)
+    assert (code, out) == (1, "")
+    said = f"{tmp_path / kind} is no file that lines can be kept in: name another"
+    assert err.splitlines()[-1] == f"argo-alpine: {said}"
 
 
 def test_a_ledger_in_a_home_that_nobody_has_is_one_sentence(run):

@@ -2,11 +2,13 @@
 
 import csv
 import os
+import re
 import shutil
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
+from glob import escape
 from hashlib import sha256
 from itertools import pairwise
 from pathlib import Path
@@ -155,6 +157,8 @@ def write_files(told: Heard, folder: Path) -> None:
 
 def write(told: Heard, folder: Path) -> None:
     """Write a folder of bars whole, or not at all. *Raises* `OSError`."""
+    for left in leftovers(folder):
+        shutil.rmtree(left)
     part = part_of(folder)
     part.mkdir(parents=True)
     try:
@@ -170,6 +174,35 @@ def part_of(folder: Path) -> Path:
     if folder.is_dir():
         return folder / f".{os.getpid()}"
     return folder.with_name(f".{folder.name}.{os.getpid()}")
+
+
+def leftovers(folder: Path) -> list[Path]:
+    """The parts that exports to a place have left which were killed."""
+    beside = folder.parent.glob(f".{escape(folder.name)}.*")
+    return [path for path in (*folder.glob(".*"), *beside) if is_left(path)]
+
+
+def is_left(path: Path) -> bool:
+    """Whether this is a part of an export that nobody will finish, and nothing else."""
+    number = re.fullmatch(r"\.(?:.*\.)?([1-9][0-9]{0,8})", path.name)
+    if number is None or path.is_symlink() or not path.is_dir():
+        return False
+    return is_gone(int(number[1])) and all(
+        file.suffix == ".csv" or file.name == SUMS for file in path.iterdir()
+    )
+
+
+def is_gone(process: int) -> bool:
+    """Whether a process has ended; what bears our number before we begin is of another."""
+    if process == os.getpid():
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False
 
 
 def put(part: Path, folder: Path) -> None:

@@ -15,6 +15,7 @@ from argo_alpine.engine import Policy, decide
 from argo_alpine.moments import Moment, Portfolio
 from argo_alpine.records import Entry, canonical, content_id, digest, parsed, plain
 from services.argo import store
+from services.argo.beside import Ahead, Beside
 from services.argo.tape import Split, Tape
 
 
@@ -29,17 +30,23 @@ def verified(session: Session) -> int:
     What was found whole before is not read again; a replay reads everything.
     *Raises* `InvalidJournal`.
     """
+    last = marked(session)
+    for entry in sound(session, last):
+        last = entry
+    if last is not None:
+        store.keep_mark(session, last)
+    return last.seq if last else -1
+
+
+def marked(session: Session) -> Entry | None:
+    """The entry up to which the journal was found whole; None before. *Raises* `InvalidJournal`."""
     mark = store.find_mark(session)
     last = store.find_entry(session, mark["seq"]) if mark else None
     if mark and (last is None or last.id != mark["id"]):
         raise InvalidJournal(
             f"entry {mark['seq']} is not the one that was there; restore the book from a backup"
         )
-    for entry in sound(session, last):
-        last = entry
-    if last is not None:
-        store.keep_mark(session, last)
-    return last.seq if last else -1
+    return last
 
 
 def sound(session: Session, last: Entry | None = None) -> Iterator[Entry]:
@@ -111,7 +118,8 @@ class Page:
 def pages(session: Session, entries: Iterable[Entry]) -> Iterator[Page]:
     """Every entry with its bars and readings, held against what it says of them.
 
-    What is kept after the last one tells that entries are gone. *Raises* `Parted`.
+    What is kept after the last one tells that entries are gone. *Raises* `Parted`, and
+    `InvalidJournal` where it cannot tell, or where an entry was found whole that is none of these.
     """
     ahead, last = Ahead(store.read_bars(session)), -1
     for entry in entries:
@@ -123,6 +131,7 @@ def pages(session: Session, entries: Iterable[Entry]) -> Iterator[Page]:
         last = entry.seq
     if (furthest := store.furthest(session)) > last:
         raise Parted(Divergence(last + 1, "entries", f"up to entry {furthest}", "none"))
+    marked(session)
 
 
 def misused(entry: Entry, body: Any, used: list[Bar]) -> Divergence | None:
@@ -130,12 +139,14 @@ def misused(entry: Entry, body: Any, used: list[Bar]) -> Divergence | None:
     if entry.kind == "bars":
         return difference(entry.seq, "bars", body["digest"], digest(used))
     said = body["moment"]["bars"] if entry.kind == "moment" else ()
-    return difference(entry.seq, "moment.bars", by_name(said), by_name(map(plain, used)))
+    return difference(
+        entry.seq, "moment.bars", by_name(said), by_name(map(plain, used))
+    ) or difference(entry.seq, "moment.bars", f"{len(said)} bars", f"{len(used)} bars")
 
 
 def by_name(bars: Iterable[Any]) -> Mapping[str, Any]:
-    """Plain bars by symbol and minute."""
-    return {f"{bar['symbol']} {bar['at'][:16]}": bar for bar in bars}
+    """Plain bars by symbol and time; the same instant can be written twice, so count as well."""
+    return {f"{bar['symbol']} {bar['at'].removesuffix(':00.000000Z')}": bar for bar in bars}
 
 
 def seen(session: Session, seq: int, name: str) -> Reading:
@@ -166,6 +177,7 @@ def replayed(
     stage: Stage | None = None
     last: Entry | None = None
     decisions = entries = 0
+    beside = Beside(session)
     try:
         for page in pages(session, store.read_journal(session)):
             entry, parted = page.entry, None
@@ -178,32 +190,20 @@ def replayed(
                 if entry.kind == "moment":
                     parted = differs(session, stage, page)
                     decisions += parted is None
-                if entry.kind == "fill" and not store.has_fill(session, entry.body):
-                    parted = Divergence(entry.seq, "fills", entry.body[:60], "no such fill is kept")
             if parted is None and (wrong := flaw(last, entry)):
                 name, _, why = wrong.partition(": ")
                 parted = Divergence(entry.seq, name, entry.id[:16], why)
+            if parted is None and (mislaid := beside.flaw(entry, page.body)):
+                parted = Divergence(entry.seq, *mislaid)
             if parted is not None:
                 return Replay(entries, decisions, parted)
             last, entries = entry, entries + 1
             tick(Replay(entries, decisions))
     except Parted as error:
         return Replay(entries, decisions, error.divergence)
+    if astray := beside.rest(last.seq if last else 0):
+        return Replay(entries, decisions, Divergence(astray[0], *astray[1]))
     return Replay(entries, decisions)
-
-
-class Ahead:
-    """Rows in the order of the entries that used them first, taken as far as asked."""
-
-    def __init__(self, rows: Any) -> None:
-        self.rows = iter(rows)
-        self.next: tuple[int, Bar] | None = next(self.rows, None)
-
-    def until(self, seq: int) -> Iterator[Bar]:
-        """What had been used up to and with this entry."""
-        while self.next is not None and self.next[0] <= seq:
-            yield self.next[1]
-            self.next = next(self.rows, None)
 
 
 def restarted(
@@ -231,9 +231,6 @@ def differs(session: Session, stage: Stage, page: Page) -> Divergence | None:
     stage.book = decision.portfolio
     if parted := difference(entry.seq, "decision", body["decision"], plain(decision)):
         return parted
-    shown = store.worth(session, entry.seq)
-    if shown is not None and shown != moment.account.equity == moment.account.equity:
-        return Divergence(entry.seq, "equity", f"{shown}", f"{moment.account.equity}")
     table = store.misread(session, entry, decision)
     return Divergence(entry.seq, table, "another content", "the decision's") if table else None
 

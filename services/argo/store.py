@@ -18,7 +18,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.orm import Session
 
-from argo_alpine.domain import Bar, Fill, InvalidJournal, Order, Reading
+from argo_alpine.domain import FLAWS, Bar, Fill, InvalidJournal, Order, Reading, flaw
 from argo_alpine.moments import Decision
 from argo_alpine.records import Entry, canonical, chained, digest
 from services.argo.ports import BrokerOrder, OrderState
@@ -177,7 +177,7 @@ def read_bars(session: Session) -> Iterable[tuple[int, Bar]]:
 
 
 def bar_of(row: Any) -> Bar:
-    """A row as a value. *Raises* `InvalidJournal` for what is no number in the place of one."""
+    """A row as a value. *Raises* `InvalidJournal` for what is no number, or no market made."""
     numbers = {name: getattr(row, name) for name in ("open", "high", "low", "close", "volume")}
     for name, value in numbers.items():
         if not (isinstance(value, float) and isfinite(value)):
@@ -185,6 +185,12 @@ def bar_of(row: Any) -> Bar:
                 f"{row.symbol} at {row.at:%Y-%m-%d %H:%M}: {name} must be a number, "
                 f"was {value!r}; restore the book from a backup"
             )
+    if wrong := flaw(**numbers):
+        said = ", ".join(f"{name} {value!r}" for name, value in numbers.items())
+        raise InvalidJournal(
+            f"{row.symbol} at {row.at:%Y-%m-%d %H:%M}: {FLAWS[wrong]}, was {said}; "
+            "restore the book from a backup"
+        )
     return Bar(row.symbol, row.at, **numbers)
 
 
@@ -239,6 +245,22 @@ def keep_equity(session: Session, entry: Entry, total: float, cash: float) -> No
     """What the account was worth when an entry was written."""
     row = {"seq": entry.seq, "at": entry.at, "equity": total, "cash": cash}
     session.execute(insert(equity).values(row))
+
+
+def find_equity(session: Session, seq: int) -> dict[str, Any] | None:
+    """What the account was worth when an entry was written, and when that was."""
+    query = select(equity.c.at, equity.c.equity, equity.c.cash).where(equity.c.seq == seq)
+    row = session.execute(query).mappings().first()
+    return None if row is None else dict(row)
+
+
+def astray(session: Session) -> Iterator[tuple[str, int]]:
+    """Tables with what only a decision brings, but of an entry that is none; and that entry."""
+    right = select(entries.c.seq).where(entries.c.kind == "moment")
+    for table in (decisions, signals, trades, equity):
+        query = select(func.min(table.c.seq)).where(table.c.seq.not_in(right))
+        if (seq := session.execute(query).scalar()) is not None:
+            yield table.name, seq
 
 
 # Orders and fills
@@ -329,6 +351,19 @@ def find_intent(session: Session, name: str) -> Intent | None:
     return intent_of(row) if row else None
 
 
+def find_order(session: Session, name: str) -> tuple[int, str] | None:
+    """The entry that meant an order of ours last, and its content."""
+    query = select(intents.c.seq, intents.c.body).where(intents.c.id == name)
+    row = session.execute(query).first()
+    return None if row is None else (row.seq, row.body)
+
+
+def order_entries(session: Session) -> Iterable[tuple[str, int]]:
+    """Every order of ours, and the entry that meant it last."""
+    for row in session.execute(select(intents.c.id, intents.c.seq).order_by(intents.c.seq)):
+        yield row.id, row.seq
+
+
 def last_entry_of(session: Session, symbol: str) -> Order | None:
     """The last entry of a symbol of which anything was filled."""
     query = select(intents.c.body).where(
@@ -415,14 +450,10 @@ def untold(session: Session) -> tuple[tuple[Fill, ...], tuple[str, ...], tuple[s
     return news, gone, tuple(row.id for row in rows if row.state == "unsent")
 
 
-def has_fill(session: Session, body: str) -> bool:
-    """Whether a fill of this content is kept."""
-    return session.execute(select(fills.c.n).where(fills.c.body == body)).first() is not None
-
-
-def worth(session: Session, seq: int) -> float | None:
-    """The equity that is shown for an entry."""
-    return session.execute(select(equity.c.equity).where(equity.c.seq == seq)).scalar()
+def read_fills(session: Session) -> Iterable[tuple[int | None, str]]:
+    """Every fill in order: the moment that was told of it, if one was, and its content."""
+    for row in session.execute(select(fills.c.told, fills.c.body).order_by(fills.c.n)):
+        yield row.told, row.body
 
 
 def tell(session: Session, seq: int, ended: Sequence[str]) -> None:
@@ -439,6 +470,14 @@ def announce(session: Session, entry: Entry, kind: str, body: object) -> None:
     text = canonical(body)
     row = {"seq": entry.seq, "kind": kind, "hash": digest((entry.id, kind, text)), "body": text}
     session.execute(insert(outbox).values(row))
+
+
+def read_messages(session: Session) -> Iterable[tuple[int, str, str, str]]:
+    """Every message in order: the entry it is about, kind, hash and content."""
+    query = select(outbox.c.seq, outbox.c.kind, outbox.c.hash, outbox.c.body)
+    for row in session.execute(query.order_by(outbox.c.seq, outbox.c.n)).yield_per(1000):
+        if isinstance(row.seq, int):  # `furthest` tells of others
+            yield row.seq, row.kind, row.hash, row.body
 
 
 # Small facts
@@ -472,7 +511,8 @@ def keep_mark(session: Session, entry: Entry) -> None:
 def find_mark(session: Session) -> Mapping[str, Any]:
     """What that wrote: `seq` and `id`; empty before. *Raises* `InvalidJournal`."""
     mark = find_note(session, "verified")
-    if mark and not (isinstance(mark.get("seq"), int) and isinstance(mark.get("id"), str)):
+    seq, name = mark.get("seq"), mark.get("id")
+    if mark and not (type(seq) is int and seq >= 0 and isinstance(name, str)):
         raise InvalidJournal(
             f"the note verified must name an entry by seq and id, was {dict(mark)}; "
             "restore the book from a backup"

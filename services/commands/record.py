@@ -1,7 +1,8 @@
 """What was written down: the journal replayed, the logs read."""
 
 import os
-from collections.abc import Callable, Iterator
+import sqlite3
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -28,6 +29,11 @@ def replay(
     json: Json = False,
 ) -> None:
     """Decide everything again from what was recorded, and compare.
+
+    Besides decisions it compares what is kept for them: bars and readings, signals, trades and
+    equity, orders as they were decided, fills and the moment that was told of each, and messages to
+    subscribers. It does not compare what the journal does not hold: guards at the broker, how far
+    an order came, what cash there was, whether a message was sent, and what sources cost.
 
     Nothing is written. Exit code 0: every decision is identical. Exit code 1: they part, and
     the entry and the field are named.
@@ -62,23 +68,49 @@ def found(book: str | None) -> Path:
     """The file of a book. *Raises* `UnavailableData`."""
     from argo_alpine.domain import UnavailableData
 
-    kept = sorted(BOOKS.glob("*.sqlite"), key=lambda path: path.stat().st_mtime)
-    if book is None:
-        if not kept:
-            raise UnavailableData(
-                f"no book in {BOOKS}: run `argo-alpine argo --sandbox` first, or name a file"
-            )
-        return kept[-1]
-    for path in (Path(book), BOOKS / f"{book}.sqlite"):
+    for path in (Path(book), BOOKS / f"{book}.sqlite") if book is not None else ():
         if path.is_file():
             return path
+    kept = books()
+    if book is None and not kept:
+        raise UnavailableData(
+            f"no book in {BOOKS}: run `argo-alpine argo --sandbox` first, or name a file"
+        )
+    if book is None:
+        return kept[-1]
     names = ", ".join(path.stem for path in kept) or "none"
     raise UnavailableData(f"no book {book}: there are {names} in {BOOKS}, or name a file")
 
 
+def books() -> list[Path]:
+    """The books there are, the newest last; Alpine keeps a database of its own beside them."""
+    return sorted(filter(is_book, BOOKS.glob("*.sqlite")), key=written_at)
+
+
+def is_book(path: Path) -> bool:
+    """Whether a file holds a journal; one that cannot be read may, and whoever reads it is told."""
+    from sqlalchemy import inspect
+
+    from argo_alpine.domain import UnavailableData
+    from services.argo.tables import entries
+
+    try:
+        with opened(path) as session:
+            return inspect(session.connection()).has_table(entries.name)
+    except UnavailableData:
+        return path.is_file()
+
+
+def written_at(path: Path) -> float:
+    """When a book was written to; what is new stands in a file beside it at first."""
+    from services.common.db import log_of
+
+    return max(file.stat().st_mtime for file in (path, log_of(path)) if file is not None)
+
+
 @contextmanager
 def opened(path: Path) -> "Iterator[Session]":
-    """A book to read. *Raises* `UnavailableData` for what is no book."""
+    """A book to read. *Raises* `UnavailableData` for what is no book, or cannot be opened."""
     from sqlalchemy.exc import DatabaseError
 
     from argo_alpine.domain import UnavailableData
@@ -89,11 +121,22 @@ def opened(path: Path) -> "Iterator[Session]":
         with sessions() as session:
             yield session
     except DatabaseError as error:
-        raise UnavailableData(
-            f"{path} is not a book, or damaged ({error.orig}): name another, or restore a backup"
-        ) from error
+        raise UnavailableData(f"{path} {unreadable(error.orig)}") from error
     finally:
         sessions.kw["bind"].dispose()
+
+
+def unreadable(error: BaseException | None) -> str:
+    """What is wrong with a book of which SQLite says this, and what to do."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the rest says more than anybody needs
+    if code in (sqlite3.SQLITE_PERM, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN):
+        return (
+            f"cannot be opened ({error}): see who may read it; where nothing can be written, "
+            "copy it with the -wal beside it to where you can write"
+        )
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return f"cannot be read now ({error}): try again"
+    return f"is not a book, or damaged ({error}): name another, or restore a backup"
 
 
 def replay_of(path: Path) -> "Replay":
@@ -103,11 +146,11 @@ def replay_of(path: Path) -> "Replay":
     with opened(path) as session:
         total = store.count(session, tables.entries)
         with progress("Replaying", total) as tick:
-            return faithful(session, tick)
+            return faithful(session, total, tick)
 
 
-def faithful(session: "Session", tick: Callable[[int], None]) -> "Replay":
-    """A replay; an entry that cannot be read at all is a divergence too."""
+def faithful(session: "Session", total: int, tick: Callable[[int], None]) -> "Replay":
+    """A replay; what cannot be read at all, of an entry or after the last, is a divergence too."""
     from argo_alpine.domain import Invalid
     from services.argo.journal import Divergence, Replay, replayed
 
@@ -123,12 +166,13 @@ def faithful(session: "Session", tick: Callable[[int], None]) -> "Replay":
     except (Invalid, LookupError, TypeError, ValueError) as error:
         why = f"cannot be read: {error}"[:200]
         # entries are numbered from 0, so the one at fault bears the count of those before it
-        parted = Divergence(found.entries, "body", "an entry of the journal", why)
-        return replace(found, divergence=parted)
+        entry = Divergence(found.entries, "body", "an entry of the journal", why)
+        after = Divergence(total - 1, "afterwards", "what names entries", why)
+        return replace(found, divergence=entry if found.entries < total else after)
 
 
 def export(
-    into: Annotated[Path, typer.Option(metavar="FOLDER", help="A new or empty folder.")],
+    into: Annotated[str, typer.Option(metavar="FOLDER", help="A new or empty folder.")],
     book: Annotated[
         str | None, typer.Argument(help="A book's name or file; else the newest.")
     ] = None,
@@ -202,16 +246,30 @@ def heard_in(path: Path) -> "Heard":
         raise InvalidJournal(why) from None
 
 
-def empty_folder(into: Path) -> Path:
+def empty_folder(into: str) -> Path:
     """Where a new or empty folder is. *Raises* `UnavailableData` for one that holds others."""
     from argo_alpine.domain import UnavailableData
     from argo_alpine.samples import place_of
+    from services.argo.export import leftovers
 
+    if not into:
+        raise typer.BadParameter("--into names no folder: write . for the one you are in")
     folder = Path(os.path.realpath(place_of(into)))
-    is_free = not any(folder.iterdir()) if folder.is_dir() else not folder.exists()
-    if not is_free:
-        raise UnavailableData(f"{into} is not empty: name a new folder")
+    if folder.exists() and not folder.is_dir():
+        raise UnavailableData(f"{into} is no folder: name a new one")
+    others = {*folder.iterdir()} - {*leftovers(folder)} if folder.is_dir() else ()
+    if others:
+        raise UnavailableData(f"{into} is not empty{hidden(others)}: name a new folder")
     return folder
+
+
+def hidden(paths: Collection[Path]) -> str:
+    """What a folder holds that looks empty; nothing where anything can be seen."""
+    names = sorted(path.name for path in paths)
+    if not all(name.startswith(".") for name in names):
+        return ""
+    more = f" and {len(names) - 3:,} more" if len(names) > 3 else ""
+    return f" (hidden in it: {', '.join(names[:3])}{more})"
 
 
 def write_down(told: "Heard", folder: Path) -> None:

@@ -22,6 +22,8 @@ def up(
     Nothing leaves this machine: prices are recorded, the broker is simulated. A second run goes
     on where the first stopped; --fresh begins anew. A part that dies is started again.
 
+    Ctrl+C ends it with exit code 0, or with 130 where it comes before the first part is started.
+
     \b
     Examples:
       argo-alpine up

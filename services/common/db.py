@@ -1,5 +1,6 @@
 """How a database is opened here, and the one type of time that goes into it."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -7,9 +8,10 @@ from pathlib import Path
 from sqlite3 import Connection
 from threading import RLock
 from typing import Annotated, Any
+from urllib.parse import quote
 
 from fastapi import Depends, Request
-from sqlalchemy import DateTime, Dialect, Engine, create_engine, event
+from sqlalchemy import URL, DateTime, Dialect, Engine, create_engine, event
 from sqlalchemy.orm import Session, sessionmaker
 from sqlalchemy.types import TypeDecorator
 
@@ -56,13 +58,36 @@ class Writer:
 
 def reader(path: Path) -> sessionmaker[Session]:
     """Sessions that read a SQLite file that somebody else may be writing."""
+    place = frozen(path) if is_frozen(path) else path
     # SQLite before 3.51 can damage a file when two connections checkpoint: only the writer does
-    return sessionmaker(sqlite(path, "PRAGMA query_only=1", "PRAGMA wal_autocheckpoint=0"))
+    return sessionmaker(sqlite(place, "PRAGMA query_only=1", "PRAGMA wal_autocheckpoint=0"))
 
 
-def sqlite(path: Path, *pragmas: str) -> Engine:
+def is_frozen(path: Path) -> bool:
+    """Whether a file is whole, and where nothing can be put beside it, as SQLite does to read."""
+    real = path.resolve()
+    return real.is_file() and not os.access(real.parent, os.W_OK) and log_of(real) is None
+
+
+def frozen(path: Path) -> URL:
+    """How SQLite is told to read a file as it is, without any other beside it."""
+    asked = {"mode": "ro", "immutable": "1", "uri": "true"}
+    return URL.create("sqlite", database=f"file:{quote(str(path.resolve()))}", query=asked)
+
+
+def log_of(path: Path) -> Path | None:
+    """The file of what was written to a SQLite file and does not stand in it yet, if anything."""
+    log = path.with_name(path.name + "-wal")
+    try:
+        return log if log.stat().st_size else None
+    except FileNotFoundError:
+        return None
+
+
+def sqlite(place: Path | URL, *pragmas: str) -> Engine:
     """An engine whose transactions take the lock when they begin, not when they first write."""
-    engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": 5.0})
+    url = place if isinstance(place, URL) else f"sqlite:///{place}"
+    engine = create_engine(url, connect_args={"timeout": 5.0})
 
     @event.listens_for(engine, "connect")
     def prepare(connection: Connection, _: object) -> None:

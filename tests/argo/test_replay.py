@@ -105,6 +105,43 @@ def test_what_is_shown_is_what_was_decided(book, table):
     assert replayed(book).divergence.field == table
 
 
+LAST_FILL = "n = (select max(n) from fills)"
+NO_MOMENT = "(select min(seq) from entries where kind = 'fill')"
+BESIDE = {
+    f"update fills set told = null where {LAST_FILL}": "fills.told",
+    f"update fills set told = told - 1 where {LAST_FILL}": "fills.told",
+    f"insert into fills select n + 1, broker_id, at, null, body from fills where {LAST_FILL}":
+        "fills",
+    f"update fills set told = null, n = n + 9 where {LAST_FILL}": "fills.told",
+    "delete from fills where n = 1": "fills",
+    "delete from equity where seq = (select max(seq) from equity)": "equity",
+    "update equity set equity = equity + 1 where seq = (select max(seq) from equity)": "equity",
+    "update equity set cash = cash + 1 where seq = (select max(seq) from equity)": "outbox",
+    "update equity set at = '2005-01-01' where seq = (select max(seq) from equity)": "equity",
+    "delete from intents where rowid = (select max(rowid) from intents)": "intents",
+    "update intents set body = replace(body, 'e', 'f') where rowid = 1": "intents",
+    """insert into intents select 'mine', seq, symbol, leg, at, recorded_at, state, tries, tried_at,
+        broker_id, filled, average, note, told, body from intents where rowid = 1""": "intents",
+    "delete from outbox where n = 3": "outbox",
+    "update outbox set body = replace(body, '1', '2') where n = 3": "outbox",
+    "update outbox set hash = 'a' || hash where n = 3": "outbox",
+    "insert into outbox select n + 1, seq, kind, 'another', body, null from outbox "
+    "where n = (select max(n) from outbox)": "outbox",
+    f"insert into equity select {NO_MOMENT}, at, equity, cash from equity limit 1": "equity",
+    f"insert into decisions select {NO_MOMENT}, symbol, at, why, body from decisions limit 1":
+        "decisions",
+    f"insert into signals select 'one', {NO_MOMENT}, at, symbol, body from signals limit 1":
+        "signals",
+    f"insert into trades select 1e6, {NO_MOMENT}, closed, pnl, body from trades limit 1": "trades",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("damage", BESIDE)
+def test_what_is_kept_beside_the_journal_is_what_was_written_with_it(book, damage):
+    assert book.connection().exec_driver_sql(damage).rowcount == 1
+    assert replayed(book).divergence.field == BESIDE[damage]
+
+
 def test_one_changed_reading_is_found(book):
     name = book.execute(text("select digest from readings where source = 'sonar'")).scalar()
     changed(book, "readings", "digest", name, lambda r: r["values"].update(confidence="99.0"))
