@@ -461,7 +461,8 @@ def test_an_export_into_what_is_no_folder_says_so(run, book, tmp_path):
 def test_what_a_killed_export_left_is_in_nobodys_way(run, book, tmp_path):
     with subprocess.Popen(["true"]) as ended:
         ended.wait()
-    for part in (f"there/.{ended.pid}", f".there.{ended.pid}", f".new.{ended.pid}"):
+    left = f".export-{ended.pid}"
+    for part in (f"there/{left}", f".there{left}", f".new{left}"):
         (tmp_path / part).mkdir(parents=True)
         (tmp_path / part / "AAPL.csv").write_text("half")
     for into in ("there", "new"):
@@ -473,15 +474,17 @@ def test_what_else_is_hidden_in_a_folder_is_left_and_named(run, book, tmp_path):
     with subprocess.Popen(["true"]) as ended:
         ended.wait()
     # an export that runs, and what somebody keeps
-    running, mine = Path("there", f".{os.getppid()}"), Path("there", f".{ended.pid}")
-    for part, file in ((running, "AAPL.csv"), (mine, "notes.txt")):
+    running, mine = (Path("there", f".export-{k}") for k in (os.getppid(), ended.pid))
+    year = Path("there", f".{ended.pid}")  # a number alone is no export
+    for part, file in ((running, "AAPL.csv"), (mine, "notes.txt"), (year, "AAPL.csv")):
         (tmp_path / part).mkdir(parents=True)
         (tmp_path / part / file).write_text("whole")
     code, _, err = run("export", book, "--into", "there")
-    names = ", ".join(sorted((running.name, mine.name)))
+    names = ", ".join(sorted((running.name, mine.name, year.name)))
     said = f"there is not empty (hidden in it: {names}): name a new folder"
     assert (code, err) == (1, f"argo-alpine: {said}\n")
     assert (tmp_path / running / "AAPL.csv").exists() and (tmp_path / mine / "notes.txt").exists()
+    assert (tmp_path / year / "AAPL.csv").exists()
 
 
 def test_the_newest_book_is_replayed_and_a_name_is_enough(run, book, tmp_path):

@@ -169,22 +169,25 @@ def write(told: Heard, folder: Path) -> None:
         raise
 
 
+PART = ".export-"  # and the process: what is written, under a name that nobody else gives
+
+
 def part_of(folder: Path) -> Path:
     """Where it is written at first: on the device of its place, which may be a mount point."""
     if folder.is_dir():
-        return folder / f".{os.getpid()}"
-    return folder.with_name(f".{folder.name}.{os.getpid()}")
+        return folder / f"{PART}{os.getpid()}"
+    return folder.with_name(f".{folder.name}{PART}{os.getpid()}")
 
 
 def leftovers(folder: Path) -> list[Path]:
     """The parts that exports to a place have left which were killed."""
-    beside = folder.parent.glob(f".{escape(folder.name)}.*")
-    return [path for path in (*folder.glob(".*"), *beside) if is_left(path)]
+    beside = folder.parent.glob(f".{escape(folder.name)}{PART}*")
+    return [path for path in (*folder.glob(f"{PART}*"), *beside) if is_left(path)]
 
 
 def is_left(path: Path) -> bool:
     """Whether this is a part of an export that nobody will finish, and nothing else."""
-    number = re.fullmatch(r"\.(?:.*\.)?([1-9][0-9]{0,8})", path.name)
+    number = re.fullmatch(rf"(?:\..+)?{re.escape(PART)}([1-9][0-9]{{0,8}})", path.name)
     if number is None or path.is_symlink() or not path.is_dir():
         return False
     return is_gone(int(number[1])) and all(
