@@ -66,7 +66,7 @@ def per_share(
         paid[t:, s] += shares[t, s] * (action["earlier"] + action["dividend"])  # of new shares
     return shares, paid
 
-
+# %% ../nbs/36_verdict.ipynb #36verd42
 def holding(
     bars: Bars,  # from before the first close on, so that its prices are known
     at: Ints,  # (n_points,) some of their closes, the first that of buying

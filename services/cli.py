@@ -465,3 +465,7 @@ def reason(error: Exception) -> str:
     domain = sys.modules.get("argo_alpine.domain")  # not loaded, not raised
     is_ours = domain is not None and isinstance(error, domain.ArgoAlpineError)
     return str(error) if is_ours else ""
+
+
+if __name__ == "__main__":
+    main()

@@ -357,3 +357,10 @@ def test_the_lab_listens_on_this_machine_only(run, monkeypatch):
     assert "--ServerApp.port=9999" in command
     assert "--no-browser" in command
     assert json.loads(out)["command"] == command
+
+
+def test_the_module_is_the_command():
+    """Whoever runs it as one must not be left with silence."""
+    words = [sys.executable, "-m", "services.cli", "--version"]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert done.stdout.strip()
