@@ -908,3 +908,14 @@ def test_flags_of_an_earlier_piece_keep_nothing(n):
     r, room, stays = np.random.default_rng(n).normal(size=n), np.zeros(n + 1), np.ones(64, np.uint8)
     kept = series.keep(r, -0.5, 0.5, stays, room, 0)
     assert room[:kept].tolist() == r[(r <= -0.5) | (r >= 0.5)].tolist()
+
+
+@pytest.mark.parametrize("trades", [29, 30])
+def test_a_rate_of_few_trades_is_no_number_for_programs(trades):
+    equity = 1e5 * np.cumprod(np.random.default_rng(1).normal(1.001, 0.01, 400))
+    at, pnl = 86_400_000_000 * (12_000 + np.arange(400)), np.resize([1.0, -1.0], trades)
+    seen = metrics.summarise(equity, at, pnl, np.zeros(1), np.zeros(400), 252)
+    row = metrics.as_json(seen, {"win_rate": (0.3, 0.7)})
+    assert (row["trades"], row["expectancy"] is None) == (trades, False)
+    is_said = [row[name] is not None for name in ("win_rate", "win_low", "win_high")]
+    assert is_said == [trades >= 30] * 3

@@ -183,14 +183,16 @@ def said_of(bars):
     return verdict.judgement(run, summary(run), luck(run, 200))
 
 
-def test_a_symbol_without_a_trade_that_died_early_turns_no_verdict():
+def test_a_symbol_without_a_trade_that_died_early_moves_no_yardstick():
     rng = np.random.default_rng(5)
     alone = 100 * np.cumprod(rng.normal(1.0005, 0.01, (2_500, 1)), axis=0)
     dead = np.full((2_500, 1), np.nan)
     dead[:2] = 7.0
-    ends = [said_of(bars_of(close)).split("In short: ")[1].split(".")[0] for close in (
-        alone, np.hstack([alone, dead])
-    )]  # fmt: skip
+    texts = [said_of(bars_of(close)) for close in (alone, np.hstack([alone, dead]))]
+    grown = [1 + float(text.split("the ")[1].split(" %")[0]) / 100 for text in texts]
+    assert grown[0] > 1.5  # half of it in what rests would be a quarter less at the end
+    assert grown[1] == pytest.approx(grown[0], rel=0.05)
+    ends = [text.split("In short: ")[1].split(".")[0] for text in texts]
     assert ends[0] == ends[1]
 
 

@@ -76,6 +76,13 @@ def test_what_can_be_compared_points_out_parameters_and_code(folder, run):
     assert "50.0 % [40.0, 60.0], n = 40" in out
 
 
+def test_few_trades_are_a_count_and_no_rate(folder, run):
+    few = {"trades": 29, "win_rate": None, "win_low": None, "win_high": None}
+    a_report(folder, "one", **few), a_report(folder, "two")
+    _, out, _ = run("compare", "one", "two")
+    assert "n = 29: too few to say" in out
+
+
 def test_two_of_the_same_differ_in_nothing(folder):
     found = comparison.compared([a_report(folder, "one"), a_report(folder, "two")])
     assert (found.obstacles, found.cautions) == ([], ["no parameter differs"])
